@@ -1,0 +1,73 @@
+"""What the user sees: progress bars, errors without tracebacks, and no noise from C libraries."""
+
+from __future__ import annotations
+
+import atexit
+import faulthandler
+import os
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from absl import app, logging
+from tqdm import tqdm
+
+# libmpg123 prints its complaints to standard error from C, between the lines of a progress bar. What they mean for
+# a file stands in the failure ledger.
+_DECODER_NOISE = re.compile(
+    rb"\s*$|\[src/libmpg123/|Note: (Illegal Audio-MPEG|Trying to resync|Skipped|Hit end)|"
+    rb"Warning: (Xing stream size|Encountered more data|Real sample count)"
+)
+
+
+def run(main: Callable[[list[str]], None]) -> None:
+    """Runs a script's `main`: parses flags, refuses stray arguments, and turns a user's mistake into one message."""
+
+    def guarded(argv: list[str]) -> None:
+        if len(argv) > 1:
+            raise app.UsageError(f"expected only flags (--name=value), received {' '.join(argv[1:])!r}")
+        _filter_native_stderr()
+        try:
+            main(argv)
+        except KeyboardInterrupt:
+            print("\nInterrupted. The same command goes on where this one stopped.", file=sys.stderr)
+            sys.exit(130)
+        except (ValueError, OSError) as error:
+            if logging.level_debug():  # --verbosity=1 shows where it was raised
+                raise
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(1)
+
+    app.run(guarded)
+
+
+def progress(items: Iterable, total: int | None = None, description: str = "", **options: Any) -> tqdm:
+    """A progress bar on standard error; silent where that is no terminal."""
+    return tqdm(items, total=total, desc=description, disable=None, dynamic_ncols=True, **options)
+
+
+def _filter_native_stderr() -> None:
+    """Sends file descriptor 2, which C libraries write to, through a filter; Python's sys.stderr goes around it."""
+    terminal = os.dup(2)
+    reader, writer = os.pipe()
+    os.dup2(writer, 2)
+    os.close(writer)
+    sys.stderr = os.fdopen(os.dup(terminal), "w", buffering=1, errors="backslashreplace")
+    faulthandler.enable(sys.stderr)
+
+    def forward() -> None:
+        with os.fdopen(reader, "rb") as lines:
+            for line in lines:
+                if not _DECODER_NOISE.match(line):
+                    os.write(terminal, line)
+
+    thread = threading.Thread(target=forward, daemon=True)
+    thread.start()
+
+    def restore() -> None:
+        os.dup2(terminal, 2)  # closes the pipe's last writer, so the thread sees its end
+        thread.join(timeout=1)
+
+    atexit.register(restore)

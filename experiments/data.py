@@ -1,0 +1,93 @@
+"""From settings to a checked catalog and its failure ledger."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.console import progress
+from experiments.run_dir import written_whole
+from experiments.settings import Settings
+from pipeline.catalog import SPLITS, Catalog, CatalogError, check_artists, check_splits, missing_files
+from pipeline.demo import write_demo_data
+from pipeline.failures import FailureLedger
+from pipeline.fma import load_fma
+from pipeline.folders import load_csv, load_folders
+from pipeline.probe import leave_out_undecodable
+
+
+def load_catalog(settings: Settings) -> Catalog:
+    """Loads the data set that the settings name; a missing demo set is made on the spot."""
+    if not settings.data_dir:
+        raise CatalogError("expected --data_dir, the place of the data set, received nothing")
+    if settings.dataset == "folders":
+        return load_folders(settings.data_dir, settings.genres, settings.seed)
+    if settings.dataset == "csv":
+        return load_csv(settings.data_dir, settings.genres, settings.seed)
+    if settings.dataset == "demo":
+        write_demo_data(settings.data_dir, progress=lambda items, total: progress(items, total, "demo data"))
+    return load_fma(settings.data_dir, settings.subset, settings.genres, settings.keep_known_bad_clips)
+
+
+def prepare(settings: Settings, splits: Sequence[str] = SPLITS) -> tuple[Catalog, FailureLedger]:
+    """Loads a catalog, checks it, sets aside missing files, and prints what there is.
+
+    Args:
+        settings: of the run.
+        splits: those that must not be empty.
+
+    Raises:
+        CatalogError: the data set cannot be used.
+        FailureBudgetError: too many files are missing.
+    """
+    catalog = load_catalog(settings)
+    if not settings.allow_artist_leak:
+        check_artists(catalog.tracks)
+    if settings.probe_csv:
+        catalog = leave_out_undecodable(catalog, settings.probe_csv)
+    missing = missing_files(catalog.tracks)
+    if missing.all():
+        raise CatalogError(
+            f"expected the audio files that the tables name, found none of {len(missing)}, such as "
+            f"{catalog.tracks['path'].iloc[0]}; check --data_dir and --subset, or unzip the audio there"
+        )
+    ledger = FailureLedger(len(catalog.tracks), settings.max_failure_rate)
+    for path in catalog.tracks.loc[missing, "path"]:
+        ledger.record(path, "file not found", occurrences=0)
+    catalog = catalog.keep(~missing, f"left out {missing.sum()} clips whose files do not exist")
+    check_splits(catalog, splits)
+    print(describe(catalog))
+    return catalog, ledger
+
+
+def describe(catalog: Catalog) -> str:
+    """Clips a label and split, and the catalog's notes, as text for the terminal."""
+    width = max(len(label) for label in (*catalog.labels, "clips"))
+    counts = catalog.tracks.groupby(["label", "split"]).size()
+    lines = [f"{'clips':{width}}" + "".join(f"{split:>12}" for split in SPLITS)]
+    for label in catalog.labels:
+        lines.append(f"{label:{width}}" + "".join(f"{counts.get((label, split), 0):>12}" for split in SPLITS))
+    return "\n".join([*lines, *(f"note: {note}" for note in catalog.notes)])
+
+
+def write_failures(path: Path, ledger: FailureLedger, catalog: Catalog) -> None:
+    """Writes failures.csv: track_id, path, split, label, reason, occurrences (crops asked for in vain)."""
+    rows = catalog.tracks.drop_duplicates("path").set_index("path")[["track_id", "split", "label"]]
+    with written_whole(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("track_id", "path", "split", "label", "reason", "occurrences"))
+        for failed, failure in ledger.failures.items():
+            known = rows.loc[failed] if failed in rows.index else {"track_id": "", "split": "", "label": ""}
+            writer.writerow(
+                (known["track_id"], failed, known["split"], known["label"], failure.reason, failure.occurrences)
+            )
+
+
+def read_failures(path: Path, ledger: FailureLedger) -> None:
+    """Takes up the failures that an interrupted run has already written."""
+    if not path.is_file():
+        return
+    with open(path, encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            ledger.record(row["path"], row["reason"], int(row["occurrences"]))

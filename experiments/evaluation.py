@@ -1,0 +1,180 @@
+"""Scores of a model on clips: crops averaged by clip, predictions and metrics written as files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from experiments.console import progress
+from experiments.metrics import classification_metrics, mean_by_clip
+from experiments.run_dir import MODEL_FILE, written_whole
+from experiments.settings import Settings
+from layers.log_mel import LogMelSpectrogram
+from pipeline.catalog import Catalog
+from pipeline.dataset import eval_dataset, iterate
+from pipeline.failures import FailureLedger
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitPredictions:
+    """What a model says of the clips of one split.
+
+    Attributes:
+        tracks: the catalog rows of the decodable clips [clips].
+        truth: their class indices [clips].
+        probabilities: the mean over each clip's crops [clips, classes].
+        crop_truth: class index of each crop [crops].
+        crop_probabilities: [crops, classes].
+        failures: number of clips that were left out because they, or a part of them, could not be decoded.
+    """
+
+    tracks: pd.DataFrame
+    truth: np.ndarray
+    probabilities: np.ndarray
+    crop_truth: np.ndarray
+    crop_probabilities: np.ndarray
+    failures: int
+
+    @property
+    def crop_loss(self) -> float:
+        """Mean cross-entropy of the crops in nats."""
+        chosen = self.crop_probabilities[np.arange(len(self.crop_truth)), self.crop_truth]
+        return float(-np.log(np.maximum(chosen, keras.config.epsilon())).mean())
+
+    @property
+    def crop_accuracy(self) -> float:
+        """Share of crops whose most probable class is the true one."""
+        return float((self.crop_probabilities.argmax(axis=1) == self.crop_truth).mean())
+
+    def metrics(self, labels: tuple[str, ...]) -> dict[str, Any]:
+        """The scores {"clip": M, "crop": M, "failures": n}, M as `classification_metrics` returns it."""
+        return {
+            "clip": classification_metrics(self.truth, self.probabilities.argmax(axis=1), labels),
+            "crop": classification_metrics(self.crop_truth, self.crop_probabilities.argmax(axis=1), labels),
+            "failures": self.failures,
+        }
+
+
+def make_predict_function(model: keras.Model, jit_compile: bool = False) -> tf.types.experimental.GenericFunction:
+    """Compiles a model's inference once, for waveforms float32 [batch, samples] of any size."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32)], jit_compile=jit_compile)
+    def predict(waveform: tf.Tensor) -> tf.Tensor:
+        return model(waveform, training=False)
+
+    return predict
+
+
+def predict_split(
+    predict: tf.types.experimental.GenericFunction,
+    catalog: Catalog,
+    split: str,
+    settings: Settings,
+    ledger: FailureLedger,
+) -> SplitPredictions:
+    """Runs a model over every clip of a split.
+
+    Args:
+        predict: from `make_predict_function`.
+        catalog: whose labels are in the model's class order.
+        split: one of the catalog's splits, or "all".
+        settings: of the model's training: rate, crop and batch size.
+        ledger: where undecodable files are recorded.
+
+    Raises:
+        FailureBudgetError: too many files failed.
+        ValueError: no clip could be decoded.
+    """
+    tracks = catalog.split(split)
+    paths = tracks["path"].tolist()
+    dataset = eval_dataset(
+        paths,
+        ledger,
+        sample_rate_hz=settings.sample_rate_hz,
+        crop_seconds=settings.crop_seconds,
+        batch_size=settings.batch_size,
+        decode_workers=settings.decode_workers or None,
+    )
+    batches, rows = [], []
+    with progress(None, len(tracks), f"{split} clips", leave=False) as bar:
+        for waveform, row in iterate(dataset, ledger):
+            batches.append(predict(waveform).numpy())
+            rows.append(row.numpy())
+            bar.update(int(rows[-1][-1]) + 1 - bar.n)
+    failed = set(ledger.failures)
+    readable = np.array([path not in failed for path in paths])
+    if not readable.any():
+        raise ValueError(f"expected decodable clips in the {split} split, found none of {len(paths)}; see the failures")
+    crop_rows, crop_probabilities = np.concatenate(rows), np.concatenate(batches)
+    whole = readable[crop_rows]
+    crop_rows, crop_probabilities = crop_rows[whole], crop_probabilities[whole]
+    class_indices = np.array(catalog.class_indices(tracks))
+    clips, probabilities = mean_by_clip(crop_probabilities, crop_rows)
+    return SplitPredictions(
+        tracks=tracks.iloc[clips],
+        truth=class_indices[clips],
+        probabilities=probabilities,
+        crop_truth=class_indices[crop_rows],
+        crop_probabilities=crop_probabilities,
+        failures=int((~readable).sum()),
+    )
+
+
+def write_predictions(path: Path, splits: list[SplitPredictions], labels: tuple[str, ...]) -> None:
+    """Writes predictions.csv: track_id, path, split, label, predicted, and a column `probability_<label>` a class."""
+    tables = []
+    for predictions in splits:
+        table = predictions.tracks[["track_id", "path", "split", "label"]].reset_index(drop=True)
+        table["predicted"] = [labels[i] for i in predictions.probabilities.argmax(axis=1)]
+        for i, label in enumerate(labels):
+            table[f"probability_{label}"] = predictions.probabilities[:, i]
+        tables.append(table)
+    with written_whole(path) as temporary:
+        pd.concat(tables).to_csv(temporary, index=False, float_format="%.9g")
+
+
+def write_metrics(path: Path, metrics: dict[str, Any]) -> None:
+    """Writes metrics.json: {split: {"clip": M, "crop": M, "failures": n}}."""
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+
+
+def format_metrics(split: str, metrics: dict[str, Any]) -> str:
+    """A table of one split's scores for the terminal."""
+    clip, crop = metrics["clip"], metrics["crop"]
+    width = max(9, *(len(label) for label in clip["per_class"]))
+    low, high = clip["ci95"]
+    lines = [
+        f"{split}: accuracy {clip['accuracy']:.3f} by clip (95 % interval {low:.3f}-{high:.3f}, n = {clip['n']}), "
+        f"{crop['accuracy']:.3f} by crop (n = {crop['n']}); balanced {clip['balanced_accuracy']:.3f}; "
+        f"undecodable clips: {metrics['failures']}",
+        f"  {'by clip':{width}} precision  recall      f1     n",
+    ]
+    for label, scores in clip["per_class"].items():
+        lines.append(
+            f"  {label:{width}} {scores['precision']:9.3f} {scores['recall']:7.3f} {scores['f1']:7.3f} {scores['n']:5d}"
+        )
+    return "\n".join(lines)
+
+
+def load_model(run_dir: Path) -> keras.Model:
+    """Loads a run's best model.
+
+    Raises:
+        ValueError: there is none, or it cannot be read.
+    """
+    path = run_dir / MODEL_FILE
+    if not path.is_file():
+        raise ValueError(f"expected a trained model at {path}, found none; let the training finish an epoch first")
+    try:
+        # Named although the class is registered: this import is what registers it.
+        return keras.models.load_model(path, custom_objects={"LogMelSpectrogram": LogMelSpectrogram}, compile=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"expected a Keras model at {path}, but it cannot be read: {error}") from error

@@ -1,0 +1,58 @@
+"""Scores of a classifier, by scikit-learn and scipy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+from sklearn.metrics import precision_recall_fscore_support
+
+
+def mean_by_clip(probabilities: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Averages crops [crops, classes] that belong to the same clip.
+
+    Returns:
+        The clips' rows in ascending order [clips], and their mean probabilities [clips, classes].
+    """
+    clips, place = np.unique(rows, return_inverse=True)
+    sums = np.zeros((len(clips), probabilities.shape[1]))
+    np.add.at(sums, place, probabilities)
+    return clips, sums / np.bincount(place)[:, np.newaxis]
+
+
+def classification_metrics(truth: np.ndarray, predicted: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
+    """Accuracy, balanced accuracy, and precision, recall and F1 of each class.
+
+    Args:
+        truth: true class indices [n].
+        predicted: predicted class indices [n].
+        labels: names of the classes.
+
+    Returns:
+        {"accuracy", "balanced_accuracy", "n", "ci95": [low, high], "per_class": {label: {"precision", "recall",
+        "f1", "n"}}}. The interval is Wilson's for the accuracy, which takes examples as independent (crops of one
+        clip are not). Balanced accuracy is the mean recall of the classes that occur in `truth`. A ratio of 0/0 is 0.
+
+    Raises:
+        ValueError: there is no example.
+    """
+    if len(truth) == 0:
+        raise ValueError("expected at least one decodable clip to score, received none")
+    classes = np.arange(len(labels))
+    precision, recall, f1, support = precision_recall_fscore_support(
+        truth, predicted, labels=classes, average=None, zero_division=0
+    )
+    hits = int(np.sum(truth == predicted))
+    interval = binomtest(hits, len(truth)).proportion_ci(0.95, method="wilson")
+    return {
+        "accuracy": hits / len(truth),
+        "balanced_accuracy": float(recall[support > 0].mean()),
+        "n": len(truth),
+        "ci95": [float(interval.low), float(interval.high)],
+        "per_class": {
+            label: {"precision": float(p), "recall": float(r), "f1": float(f), "n": int(n)}
+            for label, p, r, f, n in zip(labels, precision, recall, f1, support, strict=True)
+        },
+    }

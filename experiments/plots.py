@@ -1,0 +1,74 @@
+"""The pictures of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+from experiments.run_dir import written_whole
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot as plt  # noqa: E402  (after the backend is chosen)
+
+
+def plot_curves(history: Sequence[dict[str, float]], best_epoch: int, path: Path) -> None:
+    """Accuracy and loss of training and validation by epoch, with the kept epoch marked.
+
+    Args:
+        history: one row an epoch: epoch, loss, accuracy, val_loss, val_accuracy.
+        best_epoch: the epoch whose weights were kept.
+        path: a PNG.
+    """
+    epochs = [row["epoch"] for row in history]
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for axis, (name, title) in zip(axes, (("accuracy", "Accuracy (crops)"), ("loss", "Cross-entropy (nats)")), strict=True):
+        # A single epoch is a point, which a line alone would not show.
+        marker = "o" if len(epochs) == 1 else ""
+        axis.plot(epochs, [row[name] for row in history], color="C0", marker=marker, label="training")
+        axis.plot(epochs, [row[f"val_{name}"] for row in history], color="C1", marker=marker, label="validation")
+        axis.axvline(best_epoch, color="0.6", linestyle="--", linewidth=1, label=f"kept: epoch {best_epoch}")
+        axis.set(title=title, xlabel="epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylim(0, 1.02)
+    axes[1].set_ylim(bottom=0)
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False)
+    _save(figure, path)
+
+
+def plot_confusion_matrix(truth: np.ndarray, predicted: np.ndarray, labels: Sequence[str], title: str, path: Path) -> None:
+    """Clips by true and predicted label: counts as numbers, shares of the true label as colour.
+
+    Args:
+        truth: true class indices [clips].
+        predicted: predicted class indices [clips].
+        labels: names of the classes.
+        title: above the matrix.
+        path: a PNG.
+    """
+    count = len(labels)
+    counts = np.zeros((count, count), int)
+    np.add.at(counts, (truth, predicted), 1)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    size = max(4.5, 1.5 + 0.6 * count)
+    figure, axis = plt.subplots(figsize=(size + 0.8, size), layout="constrained")
+    image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, ax=axis, label="share of the true label", shrink=0.8)
+    axis.set(title=title, xlabel="predicted", ylabel="true")
+    axis.set_xticks(range(count), labels, rotation=45 if count > 4 else 0, ha="right" if count > 4 else "center")
+    axis.set_yticks(range(count), labels)
+    for true, guess in np.ndindex(count, count):
+        colour = "white" if shares[true, guess] > 0.6 else "black"
+        axis.text(guess, true, counts[true, guess], ha="center", va="center", color=colour)
+    _save(figure, path)
+
+
+def _save(figure: plt.Figure, path: Path) -> None:
+    with written_whole(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+    plt.close(figure)

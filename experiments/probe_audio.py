@@ -1,0 +1,36 @@
+"""Decodes every file of a data set once and writes what it holds: rate, channels, duration, or why it cannot be read.
+
+    python -m experiments.probe_audio --dataset=fma --data_dir=/data/fma --subset=small --output=probe.csv
+
+About 20 ms of CPU a 30 s clip, on all cores: FMA small takes two minutes on two. An interrupted run goes on where it
+stopped; a finished one is brought up to date. Give the file to training as --probe_csv to leave bad clips out.
+"""
+
+from absl import flags
+
+from experiments import console, settings
+
+settings.define_flags("data")
+_OUTPUT = flags.DEFINE_string("output", "probe.csv", "The CSV to write.")
+
+
+def main(argv: list[str]) -> None:
+    del argv
+    from experiments.data import load_catalog
+    from pipeline.catalog import read_table
+    from pipeline.probe import FIELDS, probe_files
+
+    catalog = load_catalog(settings.settings_from_flags(flags.FLAGS))
+    output = probe_files(
+        catalog.tracks["path"], _OUTPUT.value, lambda items, total: console.progress(items, total, "files")
+    )
+    table = read_table(output, FIELDS)
+    bad = table[table["decodable"] != "1"]
+    label_of = dict(zip(catalog.tracks["path"], catalog.tracks["label"], strict=True))
+    print(f"{output}: {len(table)} files, {len(bad)} undecodable")
+    for path, reason in zip(bad["path"], bad["reason"], strict=True):
+        print(f"  {label_of[path]}: {path}: {reason}")
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,83 @@
+"""A run's directory: its settings, its data's identity, and files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from experiments.settings import Settings, differences, read_settings
+from pipeline.catalog import SPLITS, Catalog
+
+SETTINGS_FILE, DATA_FILE, MODEL_FILE = "settings.json", "data.json", "model.keras"
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Yields a temporary name of the same suffix beside `path`, which is renamed to `path` if the block succeeds."""
+    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file whole."""
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def open_run(run_dir: Path, settings: Settings, catalog: Catalog) -> None:
+    """Creates a run directory, or checks that an existing one was made with the same settings and data.
+
+    Raises:
+        ValueError: the directory belongs to something else; the message says the differences.
+        OSError: it cannot be written.
+    """
+    data = _data_identity(catalog)
+    if (run_dir / SETTINGS_FILE).exists():
+        changed = differences(read_settings(run_dir / SETTINGS_FILE), settings)
+        if not changed and (run_dir / DATA_FILE).exists() and (old := read_data(run_dir)) != data:
+            changed = [f"clips: {old['clips']} there, {data['clips']} now, or other tracks, labels or splits"]
+        if changed:
+            raise ValueError(
+                f"expected the settings that {run_dir} was made with, received others:\n  "
+                + "\n  ".join(changed)
+                + "\nUse these settings again to continue the run, or another --output_dir."
+            )
+    elif run_dir.is_dir() and any(run_dir.iterdir()):
+        raise ValueError(
+            f"expected an empty directory or an earlier run at {run_dir}, found other files; choose another --output_dir"
+        )
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_text(run_dir / DATA_FILE, json.dumps(data, indent=2) + "\n")
+    write_text(run_dir / SETTINGS_FILE, settings.as_json())
+
+
+def read_data(run_dir: Path) -> dict:
+    """Reads a run's data.json: labels in class order, clips a split, and a digest of tracks, labels and splits."""
+    path = run_dir / DATA_FILE
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(data["labels"], list):
+            raise ValueError("labels is not a list")
+        return data
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"expected the run's data description at {path}, but it cannot be read: {error!r}") from error
+
+
+def _data_identity(catalog: Catalog) -> dict:
+    digest = hashlib.sha256()
+    for row in catalog.tracks[["track_id", "label", "split"]].itertuples(index=False):
+        digest.update(repr(tuple(row)).encode())
+    counts = catalog.tracks["split"].value_counts()
+    return {
+        "labels": list(catalog.labels),
+        "clips": {split: int(counts.get(split, 0)) for split in SPLITS},
+        "sha256": digest.hexdigest(),
+    }

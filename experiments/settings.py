@@ -1,0 +1,125 @@
+"""The settings of an experiment, and the absl flags made from them: each is written down once, here."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+flags.disclaim_key_flags()  # the flags belong to the script that defines them, and so stand in its --help
+
+DATASETS = ("fma", "folders", "csv", "demo")
+
+
+def _setting(default: Any, group: str, help_text: str, choices: tuple[str, ...] = ()) -> Any:
+    return dataclasses.field(default=default, metadata={"group": group, "help": help_text, "choices": choices})
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """One training run. Field names are flag names; units are in the names."""
+
+    dataset: str = _setting("demo", "data", "Kind of data set.", DATASETS)
+    data_dir: str = _setting(
+        "data/demo",
+        "data",
+        "fma, demo: folder with fma_metadata/ and fma_small/ …; folders: root of <label>/**/*.mp3; csv: the table itself "
+        "(columns path, label, optionally split, artist, album, title, track_id).",
+    )
+    subset: str = _setting("small", "data", "fma: small, medium, large or full; each includes the smaller ones.")
+    genres: tuple[str, ...] = _setting(
+        (), "data", "Labels to keep, by name (fma: or id, sub-genres too), comma-separated. Empty: every label."
+    )
+    keep_known_bad_clips: bool = _setting(False, "data", "fma: keep the clips that are known to be empty or wrongly cut.")
+    allow_artist_leak: bool = _setting(False, "data", "Go on although an artist stands in more than one split.")
+    probe_csv: str = _setting("", "data", "Leave out the clips that this file (from probe_audio) calls undecodable.")
+    max_failure_rate: float = _setting(0.01, "data", "Share of the files that may be undecodable before a run stops.")
+    sample_rate_hz: int = _setting(22050, "features", "Sample rate that every clip is resampled to, in Hz.")
+    crop_seconds: float = _setting(5.0, "features", "Length of a crop in seconds; 0 is the whole clip.")
+    crops_per_clip: int = _setting(4, "training", "Random crops of each clip a training epoch.")
+    n_fft: int = _setting(2048, "features", "Window and FFT length in samples.")
+    hop_length: int = _setting(512, "features", "Samples between frames.")
+    n_mels: int = _setting(128, "features", "Number of mel bands.")
+    fmin_hz: float = _setting(0.0, "features", "Lower edge of the mel bands in Hz.")
+    fmax_hz: float | None = _setting(None, "features", "Upper edge of the mel bands in Hz; default half the sample rate.")
+    pad_mode: str = _setting("reflect", "features", "Padding of the ends of a waveform.", ("reflect", "constant"))
+    top_db: float = _setting(80.0, "features", "Dynamic range below the loudest bin in dB.")
+    scaling: str = _setting(
+        "unit", "features", "unit: dB mapped to 0…1; standardized: zero mean, unit variance.", ("unit", "standardized")
+    )
+    model: str = _setting("cnn2d_bn", "training", "Network by name; a wrong name lists them.")
+    epochs: int = _setting(30, "training", "Passes over the training clips at most.")
+    batch_size: int = _setting(32, "training", "Crops a batch.")
+    learning_rate: float = _setting(1e-3, "training", "Adam's learning rate at the start.")
+    early_stopping_patience: int = _setting(20, "training", "Epochs without a better validation loss before stopping.")
+    early_stopping_min_delta: float = _setting(0.005, "training", "Smallest fall of the validation loss that counts.")
+    plateau_factor: float = _setting(0.8, "training", "Learning rate factor when the validation loss stands still.")
+    plateau_patience: int = _setting(2, "training", "Epochs without a better validation loss before that.")
+    seed: int = _setting(0, "training", "Seed of weights, order, crops, dropout and splits.")
+    deterministic: bool = _setting(False, "training", "Bit-identical repeats (TensorFlow op determinism; slower on GPUs).")
+    mixed_precision: bool = _setting(
+        False, "training", "Half precision in the network: float16 on a GPU, bfloat16 on a CPU. Features stay float32."
+    )
+    jit_compile: bool = _setting(False, "training", "Compile the step with XLA: for GPUs; on CPUs it is slower.")
+    decode_workers: int = _setting(0, "data", "Parallel decodes; 0 lets tf.data choose. Results do not depend on it.")
+
+    def as_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+
+# What may differ when a run is continued: it changes the speed, not the result.
+FREE_FIELDS = frozenset(("decode_workers",))
+
+
+def define_flags(*groups: str) -> None:
+    """Defines a flag for every setting of the groups ("data", "features", "training")."""
+    for field in dataclasses.fields(Settings):
+        if field.metadata["group"] not in groups:
+            continue
+        help_text, choices = field.metadata["help"], field.metadata["choices"]
+        if choices:
+            flags.DEFINE_enum(field.name, field.default, choices, help_text)
+        elif field.name == "genres":
+            flags.DEFINE_list(field.name, list(field.default), help_text)
+        else:
+            define = {"str": flags.DEFINE_string, "bool": flags.DEFINE_bool, "int": flags.DEFINE_integer}
+            define.get(str(field.type), flags.DEFINE_float)(field.name, field.default, help_text)
+
+
+def settings_from_flags(flag_values: flags.FlagValues) -> Settings:
+    """Settings from the parsed flags; settings without a flag in this script keep their defaults."""
+    values = {
+        field.name: flag_values[field.name].value for field in dataclasses.fields(Settings) if field.name in flag_values
+    }
+    return Settings(**{**values, "genres": tuple(genre.strip() for genre in values.get("genres") or () if genre.strip())})
+
+
+def read_settings(path: Path) -> Settings:
+    """Reads a run's settings.json.
+
+    Raises:
+        ValueError: it is missing, damaged, or of another version.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"expected a run directory with {path.name}, found no {path}; train first") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"expected settings as JSON in {path}, but it cannot be read: {error}") from error
+    names = {field.name for field in dataclasses.fields(Settings)}
+    if not isinstance(values, dict) or set(values) != names:
+        odd = sorted(names ^ set(values)) if isinstance(values, dict) else ["(not an object)"]
+        raise ValueError(f"expected the settings of this version in {path}; these are missing or unknown: {', '.join(odd)}")
+    return Settings(**{**values, "genres": tuple(values["genres"])})
+
+
+def differences(old: Settings, new: Settings) -> list[str]:
+    """One line for each setting that differs and changes results."""
+    return [
+        f"{name}: {getattr(old, name)!r} there, {getattr(new, name)!r} now"
+        for name in (field.name for field in dataclasses.fields(Settings))
+        if name not in FREE_FIELDS and getattr(old, name) != getattr(new, name)
+    ]

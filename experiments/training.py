@@ -1,0 +1,284 @@
+"""The main job: train on streamed MP3s, keep the best epoch, evaluate it, and write it all down."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from experiments import evaluation
+from experiments.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
+from experiments.console import progress
+from experiments.data import prepare, read_failures, write_failures
+from experiments.plots import plot_confusion_matrix, plot_curves
+from experiments.run_dir import MODEL_FILE, open_run, written_whole
+from experiments.settings import Settings
+from layers.classifier import build_audio_classifier
+from layers.log_mel import LogMelSpectrogram
+from pipeline.catalog import Catalog
+from pipeline.dataset import iterate, train_dataset
+from pipeline.failures import FailureLedger
+
+HISTORY_FILE, FAILURES_FILE = "history.csv", "failures.csv"
+# (waveform [batch, samples], class index [batch]) -> (mean loss, number of correct examples)
+TrainStep = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+
+class DivergedError(ValueError):
+    """The loss is no longer a finite number."""
+
+
+def train(settings: Settings, output_dir: str | Path) -> dict:
+    """Trains, or continues training, and evaluates the best epoch on validation and test.
+
+    Args:
+        settings: of the run.
+        output_dir: run directory; an interrupted run in it is continued, a finished one only evaluated again.
+
+    Returns:
+        The contents of metrics.json.
+
+    Raises:
+        ValueError: settings, data or an existing run do not fit; the message says how to mend it.
+    """
+    run_dir = Path(output_dir)
+    catalog, ledger = prepare(settings)
+    _set_up_tensorflow(settings)
+    model = build_model(settings, len(catalog.labels))
+    open_run(run_dir, settings, catalog)
+    read_failures(run_dir / FAILURES_FILE, ledger)
+    try:
+        state = _fit(model, catalog, settings, ledger, run_dir)
+        model.set_weights(state.best_weights)
+        return _evaluate(model, catalog, settings, ledger, run_dir)
+    finally:
+        write_failures(run_dir / FAILURES_FILE, ledger, catalog)
+
+
+def build_model(settings: Settings, num_classes: int) -> keras.Model:
+    """Builds and compiles the waveform-in model that the settings describe."""
+    front_end = LogMelSpectrogram(
+        sample_rate_hz=settings.sample_rate_hz,
+        n_fft=settings.n_fft,
+        hop_length=settings.hop_length,
+        n_mels=settings.n_mels,
+        fmin_hz=settings.fmin_hz,
+        fmax_hz=settings.fmax_hz,
+        pad_mode=settings.pad_mode,
+        top_db=settings.top_db,
+        scaling=settings.scaling,
+        name="log_mel",
+    )
+    crop_samples = round(settings.crop_seconds * settings.sample_rate_hz) or None
+    if crop_samples is not None and crop_samples < settings.n_fft:
+        raise ValueError(
+            f"expected crops of at least n_fft={settings.n_fft} samples, received {crop_samples} "
+            f"({settings.crop_seconds:g} s at {settings.sample_rate_hz} Hz); use a longer --crop_seconds or smaller --n_fft"
+        )
+    model = build_audio_classifier(settings.model, num_classes, front_end, crop_samples)
+    model.compile(keras.optimizers.Adam(settings.learning_rate))  # wraps it for float16 loss scaling where needed
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def _set_up_tensorflow(settings: Settings) -> None:
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    keras.utils.set_random_seed(settings.seed)
+    if settings.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    half = "mixed_float16" if gpus else "mixed_bfloat16"
+    keras.config.set_dtype_policy(half if settings.mixed_precision else "float32")
+    print(f"training on {f'{len(gpus)} GPU' if gpus else 'the CPU'}, {keras.config.dtype_policy().name}")
+
+
+def _make_train_step(model: keras.Model, settings: Settings) -> TrainStep:
+    loss_function = keras.losses.SparseCategoricalCrossentropy()  # on softmax's logits, which Keras finds
+    crop_samples = round(settings.crop_seconds * settings.sample_rate_hz) or None
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, crop_samples], tf.float32), tf.TensorSpec([None], tf.int32)],
+        jit_compile=settings.jit_compile,
+    )
+    def step(waveform: tf.Tensor, class_index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            probabilities = model(waveform, training=True)  # [batch, classes]
+            loss = loss_function(class_index, probabilities)
+            scaled = model.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, model.trainable_variables)
+        model.optimizer.apply(gradients, model.trainable_variables)
+        hits = tf.equal(tf.argmax(probabilities, axis=1, output_type=tf.int32), class_index)
+        return loss, tf.reduce_sum(tf.cast(hits, tf.int32))
+
+    return step
+
+
+def _fit(
+    model: keras.Model, catalog: Catalog, settings: Settings, ledger: FailureLedger, run_dir: Path
+) -> TrainingState:
+    """Trains from the last checkpoint to the end; returns the state with the best weights."""
+    checkpoints = run_dir / "checkpoints"
+    state = restore_checkpoint(checkpoints, model)
+    if state.history:
+        print(f"continuing {run_dir} after epoch {len(state.history)}")
+    schedule = _schedule(model, settings, state.history)
+    train_step = _make_train_step(model, settings)
+    predict = evaluation.make_predict_function(model, settings.jit_compile)
+    summary = tf.summary.create_file_writer(str(run_dir / "tensorboard"))
+    while len(state.history) < settings.epochs and not model.stop_training:
+        epoch = len(state.history)
+        row = {"epoch": epoch + 1, "learning_rate": float(model.optimizer.learning_rate)}
+        row |= _train_epoch(train_step, catalog, settings, ledger, epoch)
+        validation = evaluation.predict_split(predict, catalog, "validation", settings, ledger)
+        row |= {"val_loss": validation.crop_loss, "val_accuracy": validation.crop_accuracy}
+        row["val_clip_accuracy"] = validation.metrics(catalog.labels)["clip"]["accuracy"]
+        if not math.isfinite(row["val_loss"]):
+            raise DivergedError(_diverged("validation loss", epoch, settings))
+        state.history.append(row)
+        improved = state.best_epoch == len(state.history)
+        if improved:
+            state.best_weights = model.get_weights()
+        schedule.on_epoch_end(epoch, row)
+        save_checkpoint(checkpoints, model, state)
+        _write_epoch(run_dir, model, state, summary, improved)
+        write_failures(run_dir / FAILURES_FILE, ledger, catalog)
+        print(_epoch_line(row, settings.epochs, improved), flush=True)
+    if model.stop_training:
+        print(f"stopped early: no better validation loss for {settings.early_stopping_patience} epochs")
+    return state
+
+
+def _schedule(
+    model: keras.Model, settings: Settings, history: list[dict[str, float]]
+) -> keras.callbacks.CallbackList:
+    """Keras's early stopping and plateau schedule, brought to where a continued run was by replaying its history."""
+    schedule = keras.callbacks.CallbackList(
+        [
+            keras.callbacks.EarlyStopping(
+                patience=settings.early_stopping_patience, min_delta=settings.early_stopping_min_delta
+            ),
+            keras.callbacks.ReduceLROnPlateau(factor=settings.plateau_factor, patience=settings.plateau_patience),
+        ],
+        model=model,
+        epochs=settings.epochs,
+    )
+    model.stop_training = False
+    schedule.on_train_begin()
+    learning_rate = float(model.optimizer.learning_rate)  # restored: the replay below must not lower it again
+    model.optimizer.learning_rate = settings.learning_rate
+    for row in history:
+        schedule.on_epoch_end(int(row["epoch"]) - 1, dict(row))
+    if history:
+        model.optimizer.learning_rate = learning_rate
+    return schedule
+
+
+def _train_epoch(
+    train_step: TrainStep, catalog: Catalog, settings: Settings, ledger: FailureLedger, epoch: int
+) -> dict[str, float]:
+    """One pass over the training clips; returns its columns of the history.
+
+    `seconds` is the pass without validation, of which `wait_seconds` were spent waiting for a batch.
+    """
+    tracks = catalog.split("training")
+    dataset = train_dataset(
+        tracks["path"].tolist(),
+        catalog.class_indices(tracks),
+        ledger,
+        sample_rate_hz=settings.sample_rate_hz,
+        crop_seconds=settings.crop_seconds,
+        crops_per_clip=settings.crops_per_clip,
+        batch_size=settings.batch_size,
+        epoch=epoch,
+        seed=settings.seed,
+        decode_workers=settings.decode_workers or None,
+    )
+    losses, hits, sizes, wait_seconds = [], [], [], 0.0
+    begin = asked = time.perf_counter()
+    steps = math.ceil(len(tracks) * settings.crops_per_clip / settings.batch_size)
+    with progress(None, steps, f"epoch {epoch + 1}/{settings.epochs}", leave=False, unit="step") as bar:
+        for waveform, class_index in iterate(dataset, ledger):
+            wait_seconds += time.perf_counter() - asked
+            loss, correct = train_step(waveform, class_index)
+            losses.append(loss)
+            hits.append(correct)
+            sizes.append(len(waveform))
+            # A GPU computes behind the caller's back: looking one step back lets it go on.
+            latest = float(losses[max(0, len(losses) - 2)])
+            if not math.isfinite(latest):
+                raise DivergedError(_diverged("training loss", epoch, settings))
+            bar.update()
+            bar.set_postfix(loss=f"{latest:.3f}", waiting=f"{wait_seconds / (time.perf_counter() - begin):.0%}")
+            asked = time.perf_counter()
+    ledger.check()
+    if not losses:
+        raise ValueError("expected decodable training clips, found none; see failures.csv")
+    if not np.isfinite(float(losses[-1])):
+        raise DivergedError(_diverged("training loss", epoch, settings))
+    seen = sum(sizes)
+    return {
+        "loss": float(np.dot([float(loss) for loss in losses], sizes) / seen),
+        "accuracy": sum(int(correct) for correct in hits) / seen,
+        "steps": len(losses),
+        "seconds": time.perf_counter() - begin,
+        "wait_seconds": wait_seconds,
+    }
+
+
+def _diverged(what: str, epoch: int, settings: Settings) -> str:
+    return (
+        f"expected a finite {what}, received one that is not in epoch {epoch + 1}; lower --learning_rate (now "
+        f"{settings.learning_rate:g}), or switch --mixed_precision off. The run directory keeps the epochs before."
+    )
+
+
+def _write_epoch(
+    run_dir: Path, model: keras.Model, state: TrainingState, summary: tf.summary.SummaryWriter, improved: bool
+) -> None:
+    """Brings the run's files up to date with its newest epoch. All can be made again from the checkpoint."""
+    if improved:
+        with written_whole(run_dir / MODEL_FILE) as temporary:
+            model.save(temporary, include_optimizer=False)
+    with written_whole(run_dir / HISTORY_FILE) as temporary:
+        pd.DataFrame(state.history).to_csv(temporary, index=False)
+    plot_curves(state.history, state.best_epoch, run_dir / "curves.png")
+    with summary.as_default(step=len(state.history)):
+        for name, value in state.history[-1].items():
+            tf.summary.scalar(name, value)
+    summary.flush()
+
+
+def _epoch_line(row: dict[str, float], epochs: int, improved: bool) -> str:
+    return (
+        f"epoch {row['epoch']:3.0f}/{epochs}  loss {row['loss']:.3f}  accuracy {row['accuracy']:.3f}  "
+        f"validation: loss {row['val_loss']:.3f}  accuracy {row['val_accuracy']:.3f} by crop, "
+        f"{row['val_clip_accuracy']:.3f} by clip  {row['seconds'] / row['steps']:.2f} s/step, "
+        f"{row['wait_seconds'] / row['seconds']:.0%} waiting for data{'  (best)' if improved else ''}"
+    )
+
+
+def _evaluate(
+    model: keras.Model, catalog: Catalog, settings: Settings, ledger: FailureLedger, run_dir: Path
+) -> dict:
+    predict = evaluation.make_predict_function(model, settings.jit_compile)
+    splits = {name: evaluation.predict_split(predict, catalog, name, settings, ledger) for name in ("validation", "test")}
+    metrics = {name: split.metrics(catalog.labels) for name, split in splits.items()}
+    evaluation.write_predictions(run_dir / "predictions.csv", list(splits.values()), catalog.labels)
+    test = splits["test"]
+    accuracy = metrics["test"]["clip"]["accuracy"]
+    plot_confusion_matrix(
+        test.truth,
+        test.probabilities.argmax(axis=1),
+        catalog.labels,
+        f"Test clips: accuracy {accuracy:.1%} (n = {len(test.truth)})",
+        run_dir / "confusion_matrix.png",
+    )
+    evaluation.write_metrics(run_dir / "metrics.json", metrics)
+    return metrics

@@ -1,0 +1,1 @@
+"""From waveforms to logits: front ends and networks as Keras layers."""

@@ -1,0 +1,50 @@
+"""The whole model: waveform in, probabilities out, with the front end inside."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from layers.models import get_network
+
+
+def build_audio_classifier(
+    network: str,
+    num_classes: int,
+    front_end: keras.layers.Layer,
+    crop_samples: int | None = None,
+) -> keras.Model:
+    """Builds the functional model that is trained, saved and exported.
+
+    Args:
+        network: a name in `layers.models.NETWORKS`.
+        num_classes: number of labels.
+        front_end: a layer from waveform [batch, samples] to image [batch, frames, n_mels, 1].
+        crop_samples: length of the waveforms that it will be given, to refuse one too short for the network now
+            rather than in the middle of a run. The model itself takes any length.
+
+    Returns:
+        A model from float32 `waveform` [batch, samples] to float32 `probabilities` [batch, num_classes]. The layer
+        `embedding` holds the input of the last dense layer, [batch, units].
+
+    Raises:
+        ValueError: unknown network, or crops or mel bands too few for it.
+    """
+    entry = get_network(network)
+    if num_classes < 2:
+        raise ValueError(f"expected at least 2 labels to tell apart, received {num_classes}; choose more genres")
+    _, frames, n_mels, _ = front_end.compute_output_shape((None, crop_samples))
+    for what, size, remedy in (
+        ("frames", frames, "a longer crop_seconds or a smaller hop_length"),
+        ("mel bands", n_mels, "a larger n_mels"),
+    ):
+        if size is not None and size < entry.min_size:
+            raise ValueError(
+                f"model {network!r} expected at least {entry.min_size} {what}, received {size}; use {remedy}"
+            )
+    waveform = keras.Input((None,), dtype="float32", name="waveform")
+    features = front_end(waveform)  # [batch, frames, n_mels, 1]
+    embedding = layers.Identity(name="embedding")(entry.build(features))  # [batch, units]
+    logits = layers.Dense(num_classes, dtype="float32", name="logits")(embedding)
+    probabilities = layers.Softmax(dtype="float32", name="probabilities")(logits)
+    return keras.Model(waveform, probabilities, name=network)

@@ -1,0 +1,1 @@
+"""From paths to waveforms: catalogs, decoding, streaming datasets."""

@@ -1,0 +1,152 @@
+"""The table that every stage agrees on: one row a clip."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+COLUMNS = ("track_id", "path", "label", "split", "artist", "album", "title")
+SPLITS = ("training", "validation", "test")
+
+
+class CatalogError(ValueError):
+    """A data set that cannot be used as it is; the message says what was expected, what was found, and the remedy."""
+
+
+class ArtistLeakError(CatalogError):
+    """The same artist in more than one split."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Catalog:
+    """The clips of a data set.
+
+    Attributes:
+        tracks: one row a clip, with `COLUMNS`: track_id (int or str), path (str), label, split (one of `SPLITS`),
+            artist, album and title ("" where unknown).
+        labels: the labels in sorted order; a label's place is its class index.
+        notes: what the loader left out or assumed, one sentence each, for the user to read.
+    """
+
+    tracks: pd.DataFrame
+    labels: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def split(self, name: str) -> pd.DataFrame:
+        """The clips of one split, or of every split for "all"."""
+        if name == "all":
+            return self.tracks
+        return self.tracks[self.tracks["split"] == name]
+
+    def keep(self, mask: pd.Series, note: str) -> Catalog:
+        """The same catalog with only the rows where `mask` is true; `note` is kept if that leaves any row out."""
+        if mask.all():
+            return self
+        return dataclasses.replace(
+            self, tracks=self.tracks[mask].reset_index(drop=True), notes=(*self.notes, note)
+        )
+
+    def class_indices(self, tracks: pd.DataFrame) -> list[int]:
+        """The class index of each row's label."""
+        index = {label: i for i, label in enumerate(self.labels)}
+        return [index[label] for label in tracks["label"]]
+
+
+def make_catalog(tracks: pd.DataFrame, genres: Sequence[str], notes: Iterable[str] = ()) -> Catalog:
+    """Builds a catalog from rows whose labels are names, keeping only the labels in `genres` (all if empty).
+
+    Raises:
+        CatalogError: a genre is unknown, or there is no clip.
+    """
+    tracks = tracks.reindex(columns=list(COLUMNS)).fillna({"artist": "", "album": "", "title": ""})
+    present = sorted(tracks["label"].unique())
+    wanted = [resolve_name(genre, present, "genre") for genre in genres] or present
+    tracks = tracks[tracks["label"].isin(wanted)].reset_index(drop=True)
+    if tracks.empty:
+        raise CatalogError("expected at least one clip, found none; check --data_dir, --subset and --genres")
+    return Catalog(tracks, tuple(sorted(set(wanted))), tuple(notes))
+
+
+def resolve_name(name: str, choices: Sequence[str], what: str) -> str:
+    """Finds `name` among `choices`, whatever its case.
+
+    Raises:
+        CatalogError: it is not among them; the message lists the nearest first.
+    """
+    by_key = {choice.casefold(): choice for choice in choices}
+    if name.casefold() in by_key:
+        return by_key[name.casefold()]
+    nearest = difflib.get_close_matches(name.casefold(), by_key, n=len(by_key), cutoff=0.0)
+    shown = ", ".join(by_key[key] for key in nearest[:20])
+    more = f" and {len(nearest) - 20} more" if len(nearest) > 20 else ""
+    raise CatalogError(f"expected a known {what}, received {name!r}; choose from: {shown}{more}")
+
+
+def check_splits(catalog: Catalog, splits: Sequence[str] = SPLITS) -> None:
+    """Refuses a catalog with an empty split among `splits`, or with a label that has no training clip.
+
+    Raises:
+        CatalogError: naming the splits or labels.
+    """
+    counts = catalog.tracks["split"].value_counts()
+    empty = [split for split in splits if not counts.get(split, 0)]
+    if empty:
+        found = ", ".join(f"{split} {counts.get(split, 0)}" for split in SPLITS)
+        raise CatalogError(f"expected clips in the {' and '.join(empty)} split, found none (clips: {found})")
+    if "training" in splits:
+        trained = set(catalog.split("training")["label"])
+        missing = [label for label in catalog.labels if label not in trained]
+        if missing:
+            raise CatalogError(
+                f"expected a training clip for every genre, found none for: {', '.join(missing)}; "
+                "leave the genre out of --genres, or choose a larger --subset"
+            )
+
+
+def check_artists(tracks: pd.DataFrame) -> None:
+    """Refuses artists that stand in more than one split: a network would recognise the artist, not the genre.
+
+    Raises:
+        ArtistLeakError: naming the artists and counting their tracks.
+    """
+    known = tracks[tracks["artist"] != ""]
+    splits_of = known.groupby("artist")["split"].nunique()
+    leaking = sorted(splits_of.index[splits_of > 1])
+    if leaking:
+        count = int(known["artist"].isin(leaking).sum())
+        more = f" and {len(leaking) - 10} more" if len(leaking) > 10 else ""
+        raise ArtistLeakError(
+            f"expected every artist in one split only, found {len(leaking)} in several ({count} tracks): "
+            f"{', '.join(leaking[:10])}{more}; mend the splits, or allow it with --allow_artist_leak"
+        )
+
+
+def missing_files(tracks: pd.DataFrame) -> pd.Series:
+    """A boolean for each row: whether its file does not exist."""
+    return ~tracks["path"].map(os.path.isfile).astype(bool)
+
+
+def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
+    """Reads a CSV as text ("" where empty) and checks that it has the `needed` columns.
+
+    Raises:
+        CatalogError: it cannot be read, or lacks a column.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise CatalogError(f"expected a table at {path}, found nothing there; check the path") from None
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise CatalogError(f"expected a CSV table in UTF-8 at {path}, but it cannot be read: {error}") from error
+    absent = [column for column in needed if column not in table.columns]
+    if absent:
+        raise CatalogError(
+            f"expected the columns {', '.join(needed)} in {path}, found no {' and no '.join(absent)} "
+            f"(its columns: {', '.join(table.columns)}); add or rename them"
+        )
+    return table

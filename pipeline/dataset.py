@@ -1,0 +1,223 @@
+"""Streaming datasets: the only callers of tf.data's map, shuffle and batch.
+
+Order is stateless: an example is a function of (seed, epoch, place in the epoch), so a pass is an exact permutation
+without a shuffle buffer, does not depend on the number of workers, and can be begun anywhere.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from pipeline.decode import DecodeError, decode_crop, read_info
+from pipeline.failures import FailureLedger
+
+
+def train_dataset(
+    paths: Sequence[str],
+    class_indices: Sequence[int],
+    ledger: FailureLedger,
+    *,
+    sample_rate_hz: int = 22050,
+    crop_seconds: float = 5.0,
+    crops_per_clip: int = 1,
+    batch_size: int = 32,
+    epoch: int = 0,
+    seed: int = 0,
+    decode_workers: int | None = None,
+) -> tf.data.Dataset:
+    """One shuffled pass over random crops of every clip.
+
+    Args:
+        paths: audio files.
+        class_indices: class of each file.
+        ledger: where files that cannot be decoded are recorded; their examples are missing from their batches, and
+            the batches before and after do not change.
+        sample_rate_hz: rate of the waveforms.
+        crop_seconds: length of a crop; 0 gives whole clips, padded with zeros to the longest of the batch.
+        crops_per_clip: how often each clip occurs in the pass.
+        batch_size: examples a batch; the last batch holds what is left.
+        epoch: number of the pass, from 0; every epoch has its own order and crops.
+        seed: the same seed and epoch give the same pass.
+        decode_workers: parallel decodes; None lets tf.data choose.
+
+    Returns:
+        A dataset of (waveform float32 [batch, samples], class index int32 [batch]).
+
+    Raises:
+        ValueError: a setting is out of range.
+    """
+    _check(paths, sample_rate_hz, crop_seconds, batch_size)
+    if crops_per_clip < 1:
+        raise ValueError(f"expected crops_per_clip of at least 1, received {crops_per_clip}")
+    crop_samples = round(crop_seconds * sample_rate_hz)
+    clips, examples = len(paths), len(paths) * crops_per_clip
+    path_table, class_table = tf.constant(list(paths)), tf.constant(class_indices, tf.int32)
+
+    def draw(place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # Two different generators with one seed: the permutation, and the crop's position in its clip.
+        example = tf.random.experimental.index_shuffle(place, seed=[seed, epoch], max_index=examples - 1)
+        position = tf.random.stateless_uniform([], seed=tf.stack([seed, epoch * examples + example]))
+        return example % clips, position
+
+    def decode(row: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        waveform, error = _decode(path_table[row], position, sample_rate_hz, crop_samples)
+        return waveform, class_table[row], row, error
+
+    # Batches are cut before failures are dropped, so a bad file shortens its own batch and shifts no other.
+    return (
+        tf.data.Dataset.range(examples)
+        .map(lambda place: decode(*draw(place)), num_parallel_calls=decode_workers or tf.data.AUTOTUNE)
+        .apply(lambda dataset: _batch(dataset, batch_size, crop_samples))
+        .map(_drop_failures(paths, ledger))
+        .filter(_not_empty)
+        .map(lambda waveform, class_index, row: (waveform, class_index))
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def eval_dataset(
+    paths: Sequence[str],
+    ledger: FailureLedger,
+    *,
+    sample_rate_hz: int = 22050,
+    crop_seconds: float = 5.0,
+    batch_size: int = 32,
+    decode_workers: int | None = None,
+) -> tf.data.Dataset:
+    """Every clip once, in order, as equally spaced crops that cover it.
+
+    A clip of d seconds gives ceil(d / crop_seconds) crops, the first at its beginning and the last at its end; one
+    shorter than a crop is padded with zeros. With `crop_seconds=0` every clip is one crop in a batch of its own, so
+    that no padding depends on its neighbours.
+
+    Args:
+        paths: audio files.
+        ledger: where files that cannot be decoded are recorded; such a clip's crops may be missing in part.
+        sample_rate_hz: rate of the waveforms.
+        crop_seconds: length of a crop; 0 gives whole clips.
+        batch_size: crops a batch.
+        decode_workers: parallel decodes; None lets tf.data choose.
+
+    Returns:
+        A dataset of (waveform float32 [batch, samples], row int64 [batch], the place of the crop's clip in `paths`).
+
+    Raises:
+        ValueError: a setting is out of range.
+    """
+    _check(paths, sample_rate_hz, crop_seconds, batch_size)
+    crop_samples = round(crop_seconds * sample_rate_hz)
+    workers = decode_workers or tf.data.AUTOTUNE
+    path_table = tf.constant(list(paths))
+
+    def count(row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        crops = tf.numpy_function(
+            lambda path: np.int64(count_crops(os.fsdecode(path), crop_seconds)), [path_table[row]], tf.int64, False
+        )
+        return row, tf.ensure_shape(crops, [])
+
+    def spread(row: tf.Tensor, crops: tf.Tensor) -> tf.data.Dataset:
+        last = tf.cast(tf.maximum(crops - 1, 1), tf.float32)
+        return tf.data.Dataset.range(crops).map(lambda crop: (row, tf.cast(crop, tf.float32) / last))
+
+    def decode(row: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        waveform, error = _decode(path_table[row], position, sample_rate_hz, crop_samples)
+        return waveform, row, error
+
+    return (
+        tf.data.Dataset.range(len(paths))
+        .map(count, num_parallel_calls=workers)
+        .flat_map(spread)
+        .map(decode, num_parallel_calls=workers)
+        .apply(lambda dataset: _batch(dataset, batch_size if crop_samples else 1, crop_samples))
+        .map(_drop_failures(paths, ledger))
+        .filter(_not_empty)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def count_crops(path: str, crop_seconds: float) -> int:
+    """Number of crops that cover a file: ceil(duration / crop_seconds), at least 1, and 1 for whole clips."""
+    if crop_seconds == 0:
+        return 1
+    try:
+        info = read_info(path)
+    except DecodeError:
+        return 1  # decoding that one crop records the reason
+    crop_samples = math.ceil(crop_seconds * info.sample_rate_hz)
+    return max(1, math.ceil(info.samples / crop_samples))
+
+
+def iterate(dataset: tf.data.Dataset, ledger: FailureLedger) -> Iterator[tuple[tf.Tensor, ...]]:
+    """Iterates over a dataset; a spent failure budget comes out as the ledger's own error, not as TensorFlow's."""
+    try:
+        yield from dataset
+    except tf.errors.OpError:
+        ledger.check()
+        raise
+
+
+def _check(paths: Sequence[str], sample_rate_hz: int, crop_seconds: float, batch_size: int) -> None:
+    if not len(paths):
+        raise ValueError("expected at least one path, received none")
+    for name, value in (("sample_rate_hz", sample_rate_hz), ("batch_size", batch_size)):
+        if value < 1:
+            raise ValueError(f"expected {name} of at least 1, received {value}")
+    if crop_seconds < 0 or 0 < crop_seconds * sample_rate_hz < 1:
+        raise ValueError(f"expected crop_seconds of at least one sample, or 0 for whole clips, received {crop_seconds}")
+
+
+def _decode(
+    path: tf.Tensor, position: tf.Tensor, sample_rate_hz: int, crop_samples: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decodes one crop in a tf.data worker: waveform [samples], and a reason, which is "" unless decoding failed."""
+
+    def decode(path: bytes, position: np.float32) -> tuple[np.ndarray, bytes]:
+        try:
+            return decode_crop(os.fsdecode(path), sample_rate_hz, crop_samples, float(position)), b""
+        except DecodeError as error:
+            return np.zeros(crop_samples or 1, np.float32), str(error).encode()
+
+    # Declared stateless: a stateful op would lose its parallelism under op determinism, and this one is a function
+    # of its inputs.
+    waveform, error = tf.numpy_function(decode, [path, position], [tf.float32, tf.string], stateful=False)
+    return tf.ensure_shape(waveform, [crop_samples or None]), tf.ensure_shape(error, [])
+
+
+def _batch(dataset: tf.data.Dataset, batch_size: int, crop_samples: int) -> tf.data.Dataset:
+    return dataset.batch(batch_size) if crop_samples else dataset.padded_batch(batch_size)
+
+
+def _drop_failures(paths: Sequence[str], ledger: FailureLedger) -> Callable[..., tuple[tf.Tensor, ...]]:
+    """Makes a map over batches (*tensors, row, error) that records the failed rows and returns (*tensors, row)."""
+
+    def record(rows: np.ndarray, errors: np.ndarray) -> np.int64:
+        for row, error in zip(rows, errors, strict=True):
+            ledger.record(paths[row], error.decode())
+        return np.int64(len(rows))
+
+    def drop(*batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        *kept, error = batch
+        failed = error != ""
+
+        def record_and_drop() -> list[tf.Tensor]:
+            rows = tf.boolean_mask(kept[-1], failed)
+            recorded = tf.numpy_function(record, [rows, tf.boolean_mask(error, failed)], tf.int64)
+            with tf.control_dependencies([recorded]):
+                return [tf.boolean_mask(tensor, ~failed) for tensor in kept]
+
+        # The usual batch has no failure and is passed on without a copy.
+        result = tf.cond(tf.reduce_any(failed), record_and_drop, lambda: [tf.identity(tensor) for tensor in kept])
+        for tensor, original in zip(result, kept, strict=True):
+            tensor.set_shape([None, *original.shape[1:]])
+        return tuple(result)
+
+    return drop
+
+
+def _not_empty(*batch: tf.Tensor) -> tf.Tensor:
+    return tf.shape(batch[0])[0] > 0

@@ -1,0 +1,52 @@
+"""Seeded training/validation/test splits: stratified by label, artists kept together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from pipeline.catalog import CatalogError
+
+_MAX_FOLDS = 10
+
+
+def assign_splits(tracks: pd.DataFrame, seed: int = 0) -> tuple[pd.Series, str]:
+    """Splits clips in about 80 % training, 10 % validation and 10 % test.
+
+    Clips of one artist (of one album, where only that is known) stay together. With fewer than ten artists a label
+    the two smaller splits grow to a share that still gives each label something.
+
+    Args:
+        tracks: rows with label, artist and album.
+        seed: of the split.
+
+    Returns:
+        The split of each row, and a sentence that says how it was made.
+
+    Raises:
+        CatalogError: a label has too few clips or artists for three splits.
+    """
+    grouped = bool((tracks["artist"] != "").any() or (tracks["album"] != "").any())
+    own = pd.Series([f"clip {i}" for i in range(len(tracks))], index=tracks.index)
+    group = ("artist " + tracks["artist"]).where(
+        tracks["artist"] != "", ("album " + tracks["album"]).where(tracks["album"] != "", own)
+    )
+    group_counts = group.groupby(tracks["label"]).nunique()
+    scarce = group_counts[group_counts < 3]
+    if len(scarce):
+        unit = "artists" if grouped else "clips"
+        found = ", ".join(f"{label} ({count})" for label, count in scarce.items())
+        raise CatalogError(
+            f"expected at least 3 {unit} for every label (one each for training, validation and test), found fewer "
+            f"for: {found}; add some, leave the label out of --genres, or give a table with a split column"
+        )
+    folds = int(min(_MAX_FOLDS, group_counts.min()))
+    splitter = (StratifiedGroupKFold if grouped else StratifiedKFold)(folds, shuffle=True, random_state=seed)
+    split = pd.Series("training", index=tracks.index)
+    for name, (_, rows) in zip(
+        ("test", "validation"), splitter.split(np.zeros(len(tracks)), tracks["label"], group), strict=False
+    ):
+        split.iloc[rows] = name
+    how = "artists (or albums) kept together" if grouped else "clip by clip, because no table names the artists"
+    return split, f"split by seed {seed} into {folds} parts, one each for validation and test: {how}"
