@@ -13,8 +13,10 @@ import pandas as pd
 import tensorflow as tf
 
 from experiments.console import progress
+from experiments.data import FAILURES_FILE, prepare, write_failures
 from experiments.metrics import classification_metrics, mean_by_clip
-from experiments.run_dir import MODEL_FILE, written_whole
+from experiments.plots import plot_confusion_matrix
+from experiments.run_dir import MODEL_FILE, read_data, write_text, written_whole
 from experiments.settings import Settings
 from layers.log_mel import LogMelSpectrogram
 from pipeline.catalog import Catalog
@@ -127,23 +129,69 @@ def predict_split(
     )
 
 
-def write_predictions(path: Path, splits: list[SplitPredictions], labels: tuple[str, ...]) -> None:
-    """Writes predictions.csv: track_id, path, split, label, predicted, and a column `probability_<label>` a class."""
+def evaluate_run(run_dir: Path, settings: Settings, split: str, output_dir: Path) -> dict[str, Any]:
+    """Evaluates a run's best model on one split and writes the result.
+
+    Args:
+        run_dir: of the trained model.
+        settings: the run's own, or with another data set.
+        split: one of the catalog's splits, or "all".
+        output_dir: where `write_evaluation` writes, and failures.csv.
+
+    Returns:
+        The split's scores, as `SplitPredictions.metrics` returns them.
+
+    Raises:
+        ValueError: the run, the data set or its labels do not fit.
+    """
+    labels = tuple(read_data(run_dir)["labels"])
+    model = load_model(run_dir)
+    catalog, ledger = prepare(settings, () if split == "all" else (split,))
+    unknown = sorted(set(catalog.labels) - set(labels))
+    if unknown:
+        raise ValueError(
+            f"expected labels that the model knows ({', '.join(labels)}), found {', '.join(unknown)}; choose with --genres"
+        )
+    catalog = dataclasses.replace(catalog, labels=labels)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        predictions = predict_split(make_predict_function(model), catalog, split, settings, ledger)
+    finally:
+        write_failures(output_dir / FAILURES_FILE, ledger, catalog)
+    return write_evaluation(output_dir, {split: predictions}, labels)[split]
+
+
+def write_evaluation(
+    output_dir: Path, splits: dict[str, SplitPredictions], labels: tuple[str, ...]
+) -> dict[str, dict[str, Any]]:
+    """Writes predictions.csv, metrics.json, and the last split's confusion_matrix.png.
+
+    predictions.csv has the columns track_id, path, split, label, predicted, and `probability_<label>` for each class.
+
+    Returns:
+        The contents of metrics.json: {split: {"clip": M, "crop": M, "failures": n}}.
+    """
     tables = []
-    for predictions in splits:
+    for predictions in splits.values():
         table = predictions.tracks[["track_id", "path", "split", "label"]].reset_index(drop=True)
         table["predicted"] = [labels[i] for i in predictions.probabilities.argmax(axis=1)]
         for i, label in enumerate(labels):
             table[f"probability_{label}"] = predictions.probabilities[:, i]
         tables.append(table)
-    with written_whole(path) as temporary:
+    with written_whole(output_dir / "predictions.csv") as temporary:
         pd.concat(tables).to_csv(temporary, index=False, float_format="%.9g")
-
-
-def write_metrics(path: Path, metrics: dict[str, Any]) -> None:
-    """Writes metrics.json: {split: {"clip": M, "crop": M, "failures": n}}."""
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    metrics = {name: predictions.metrics(labels) for name, predictions in splits.items()}
+    shown, predictions = list(splits.items())[-1]
+    accuracy = metrics[shown]["clip"]["accuracy"]
+    plot_confusion_matrix(
+        predictions.truth,
+        predictions.probabilities.argmax(axis=1),
+        labels,
+        f"{shown.capitalize()} clips: accuracy {accuracy:.1%} (n = {len(predictions.truth)})",
+        output_dir / "confusion_matrix.png",
+    )
+    write_text(output_dir / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    return metrics
 
 
 def format_metrics(split: str, metrics: dict[str, Any]) -> str:

@@ -15,8 +15,8 @@ import tensorflow as tf
 from experiments import evaluation
 from experiments.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
 from experiments.console import progress
-from experiments.data import prepare, read_failures, write_failures
-from experiments.plots import plot_confusion_matrix, plot_curves
+from experiments.data import FAILURES_FILE, prepare, read_failures, write_failures
+from experiments.plots import plot_curves
 from experiments.run_dir import MODEL_FILE, open_run, written_whole
 from experiments.settings import Settings
 from layers.classifier import build_audio_classifier
@@ -25,7 +25,6 @@ from pipeline.catalog import Catalog
 from pipeline.dataset import iterate, train_dataset
 from pipeline.failures import FailureLedger
 
-HISTORY_FILE, FAILURES_FILE = "history.csv", "failures.csv"
 # (waveform [batch, samples], class index [batch]) -> (mean loss, number of correct examples)
 TrainStep = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
@@ -56,7 +55,11 @@ def train(settings: Settings, output_dir: str | Path) -> dict:
     try:
         state = _fit(model, catalog, settings, ledger, run_dir)
         model.set_weights(state.best_weights)
-        return _evaluate(model, catalog, settings, ledger, run_dir)
+        predict = evaluation.make_predict_function(model, settings.jit_compile)
+        splits = {
+            name: evaluation.predict_split(predict, catalog, name, settings, ledger) for name in ("validation", "test")
+        }
+        return evaluation.write_evaluation(run_dir, splits, catalog.labels)
     finally:
         write_failures(run_dir / FAILURES_FILE, ledger, catalog)
 
@@ -246,7 +249,7 @@ def _write_epoch(
     if improved:
         with written_whole(run_dir / MODEL_FILE) as temporary:
             model.save(temporary, include_optimizer=False)
-    with written_whole(run_dir / HISTORY_FILE) as temporary:
+    with written_whole(run_dir / "history.csv") as temporary:
         pd.DataFrame(state.history).to_csv(temporary, index=False)
     plot_curves(state.history, state.best_epoch, run_dir / "curves.png")
     with summary.as_default(step=len(state.history)):
@@ -262,23 +265,3 @@ def _epoch_line(row: dict[str, float], epochs: int, improved: bool) -> str:
         f"{row['val_clip_accuracy']:.3f} by clip  {row['seconds'] / row['steps']:.2f} s/step, "
         f"{row['wait_seconds'] / row['seconds']:.0%} waiting for data{'  (best)' if improved else ''}"
     )
-
-
-def _evaluate(
-    model: keras.Model, catalog: Catalog, settings: Settings, ledger: FailureLedger, run_dir: Path
-) -> dict:
-    predict = evaluation.make_predict_function(model, settings.jit_compile)
-    splits = {name: evaluation.predict_split(predict, catalog, name, settings, ledger) for name in ("validation", "test")}
-    metrics = {name: split.metrics(catalog.labels) for name, split in splits.items()}
-    evaluation.write_predictions(run_dir / "predictions.csv", list(splits.values()), catalog.labels)
-    test = splits["test"]
-    accuracy = metrics["test"]["clip"]["accuracy"]
-    plot_confusion_matrix(
-        test.truth,
-        test.probabilities.argmax(axis=1),
-        catalog.labels,
-        f"Test clips: accuracy {accuracy:.1%} (n = {len(test.truth)})",
-        run_dir / "confusion_matrix.png",
-    )
-    evaluation.write_metrics(run_dir / "metrics.json", metrics)
-    return metrics

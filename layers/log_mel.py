@@ -23,8 +23,8 @@ _AMIN = 1e-10  # librosa.power_to_db's default floor; kapre's is 1e-5
 class LogMelSpectrogram(keras.layers.Layer):
     """Waveform [batch, samples] to log-mel image [batch, frames, n_mels, 1].
 
-    Equal to `librosa.power_to_db(librosa.feature.melspectrogram(...), ref=np.max, top_db=top_db)` within 0.001 dB,
-    then scaled. An example's features do not depend on the rest of its batch. Computes in float32 under every
+    Equal to `librosa.power_to_db(librosa.feature.melspectrogram(...), ref=np.max, top_db=top_db)` within 0.001 dB (to
+    `librosa.amplitude_to_db` with power 1), then scaled. An example's features do not depend on the rest of its batch. Computes in float32 under every
     precision policy, because the real FFT has no half-precision kernel; the next layer casts.
 
     With `center` there are 1 + samples // hop_length frames, without it 1 + (samples - n_fft) // hop_length.
@@ -111,6 +111,9 @@ class LogMelSpectrogram(keras.layers.Layer):
             return self.n_fft
         return self.n_fft // 2 + 1 if self.pad_mode == "reflect" else 1
 
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.built = True  # kapre's layers hold constants only
+
     def call(self, waveform: tf.Tensor) -> tf.Tensor:
         samples = waveform.shape[1]
         if samples is not None and samples < self.min_samples:
@@ -127,6 +130,8 @@ class LogMelSpectrogram(keras.layers.Layer):
         if self.power != 2.0:
             power = tf.pow(power, self.power / 2.0)
         mel = self._filterbank(power)  # [batch, frames, n_mels, 1]
+        if self.power != 2.0:
+            mel = tf.pow(mel, 2.0 / self.power)  # decibels are of power, whatever the filterbank was applied to
         decibel = kapre.backend.magnitude_to_decibel(mel, ref_value=1.0, amin=_AMIN, dynamic_range=self.top_db)
         decibel -= tf.reduce_max(decibel, axis=[1, 2, 3], keepdims=True)
         return self._scale(decibel)

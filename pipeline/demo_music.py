@@ -55,8 +55,8 @@ def draw_artist_sound(rng: np.random.Generator) -> ArtistSound:
         drum_level=rng.uniform(0.6, 1.1),
         voice_level=rng.uniform(0.3, 0.8),
         voice_pitch_hz=rng.uniform(90.0, 230.0),
-        tilt_db=rng.uniform(-8.0, 6.0),
-        noise_db=rng.uniform(-75.0, -48.0),
+        tilt_db=rng.uniform(-6.0, 5.0),
+        noise_db=rng.uniform(-78.0, -55.0),
         room_seconds=rng.uniform(0.15, 1.2),
         loudness_db=rng.uniform(-12.0, -0.5),
     )
@@ -116,14 +116,10 @@ class Song:
 
 @cache
 def _butterworth(kind: str, cutoff_hz: float | tuple[float, ...], sample_rate_hz: int) -> np.ndarray:
-    return signal.butter(
-        2, np.minimum(cutoff_hz, 0.45 * sample_rate_hz), kind, fs=sample_rate_hz, output="sos"
-    )
+    return signal.butter(2, np.minimum(cutoff_hz, 0.45 * sample_rate_hz), kind, fs=sample_rate_hz, output="sos")
 
 
-def _filter(
-    waveform: np.ndarray, kind: str, cutoff_hz: float | tuple[float, ...], sample_rate_hz: int
-) -> np.ndarray:
+def _filter(waveform: np.ndarray, kind: str, cutoff_hz: float | tuple[float, ...], sample_rate_hz: int) -> np.ndarray:
     return signal.sosfilt(_butterworth(kind, cutoff_hz, sample_rate_hz), waveform)
 
 
@@ -164,9 +160,7 @@ def _pluck(song: Song, pitch_hz: float, steps: float, ring_seconds: float = 1.5)
 def _pad(song: Song, chord_hz: Sequence[float], steps: float) -> np.ndarray:
     time = song.time(steps)
     strings = sum(
-        _saw(pitch_hz * detune, time, song.rng.uniform())
-        for pitch_hz in chord_hz
-        for detune in (0.996, 1.0, 1.005)
+        _saw(pitch_hz * detune, time, song.rng.uniform()) for pitch_hz in chord_hz for detune in (0.996, 1.0, 1.005)
     )
     envelope = np.minimum(1, np.minimum(time / 0.4, (time[-1] - time) / 0.3))
     return 0.12 * envelope * _filter(strings, "lowpass", 500 + 2000 * song.brightness, song.sample_rate_hz)
@@ -194,9 +188,7 @@ def _syllable(song: Song, pitch_hz: float, steps: float, glide: float) -> np.nda
     return (vowel + _filter(hiss, "highpass", 3000, rate_hz)) * np.minimum(1, (time[-1] - time) / 0.03)
 
 
-def _distorted_guitar(
-    song: Song, rhythm: Sequence[int], octave: int, drive: float, first_bar: int
-) -> np.ndarray:
+def _distorted_guitar(song: Song, rhythm: Sequence[int], octave: int, drive: float, first_bar: int) -> np.ndarray:
     """One rhythm guitar over the whole track: the amplifier distorts all its strings together."""
     strings = np.zeros(song.mix.shape[1])
     detune = song.rng.uniform(0.996, 1.004)
@@ -206,9 +198,7 @@ def _distorted_guitar(
             time = song.time(next_step - step)
             # Root, fifth and octave; short notes are muted by the palm.
             chord = sum(_saw(root_hz * ratio, time, song.rng.uniform()) for ratio in (1.0, 1.4983, 2.0))
-            chord *= np.exp(-time / (0.25 if next_step - step < 2 else 1.5)) * np.minimum(
-                1, (time[-1] - time) / 0.01
-            )
+            chord *= np.exp(-time / (0.25 if next_step - step < 2 else 1.5)) * np.minimum(1, (time[-1] - time) / 0.01)
             start = int((bar * STEPS_PER_BAR + step) * song.step_seconds * song.sample_rate_hz)
             part = strings[start : start + len(chord)]
             part += chord[: len(part)]
@@ -255,9 +245,7 @@ def _play_arpeggio(song: Song, octave: int, spacing: int, level: float, last_bar
             song.place(note, bar * STEPS_PER_BAR + step, level * song.rng.uniform(0.6, 1), pan=-0.3)
 
 
-def _play_melody(
-    song: Song, octave: int, level: float, instrument: Callable[[Song, float, float], np.ndarray]
-) -> None:
+def _play_melody(song: Song, octave: int, level: float, instrument: Callable[[Song, float, float], np.ndarray]) -> None:
     """A tune that walks up and down the scale in notes of uneven length, with rests."""
     step, degree = 0, int(song.rng.integers(0, 7))
     while step < song.steps:
@@ -308,7 +296,7 @@ def rock(rng: np.random.Generator, sound: ArtistSound, sample_rate_hz: int, dura
             (0, 6, 8),
         )
         rhythm = rhythms[rng.integers(4)]
-        level = rng.uniform(0.4, 0.9)
+        level = rng.uniform(0.5, 0.9)
         for pan in (-0.8, 0.8):  # double-tracked
             song.place(_distorted_guitar(song, rhythm, 1, sound.drive, first_bar), 0, level, pan)
         _play_drums(song, kicks, snares, int(rng.choice((2, 4))), rng.uniform(0.8, 1.2), first_bar)
@@ -316,19 +304,17 @@ def rock(rng: np.random.Generator, sound: ArtistSound, sample_rate_hz: int, dura
         for bar in range(first_bar, song.bars, 4):
             song.place(crash, bar * STEPS_PER_BAR, 0.5 * sound.drum_level, pan=-0.4)
         _play_bass(song, tuple(range(0, STEPS_PER_BAR, 2)), 700, rng.uniform(0.3, 0.6), first_bar)
-    if rng.uniform() < 0.6:
+    if form == "ballad" or rng.uniform() < 0.6:
         _play_melody(song, 2, 1.3 * sound.voice_level, _sung_note)
     return song
 
 
-def hip_hop(
-    rng: np.random.Generator, sound: ArtistSound, sample_rate_hz: int, duration_seconds: float
-) -> Song:
+def hip_hop(rng: np.random.Generator, sound: ArtistSound, sample_rate_hz: int, duration_seconds: float) -> Song:
     """808 bass, a sparse swung beat, hat rolls, a chopped sample and rapping; some tracks are dreamy."""
     song = Song(rng, sound, (75, 100), sample_rate_hz, duration_seconds, swing=rng.uniform(0, 0.35))
     dreamy = rng.uniform() < 0.25
     if dreamy:
-        _play_pads(song, 2, rng.uniform(0.8, 1.2))
+        _play_pads(song, 2, rng.uniform(0.5, 0.9))
     kicks = ((0, 7, 10), (0, 3, 10), (0, 10, 11), (0, 6, 14))[rng.integers(4)]
     _play_drums(song, kicks, (4, 12), 2, rng.uniform(0.7, 1.1))
     hat = _noise_hit(song, 7000, 0.015)
@@ -340,7 +326,7 @@ def hip_hop(
         start = bar * STEPS_PER_BAR
         for step in kicks[:2]:
             pitch_hz = song.pitch_hz(song.progression[bar % 4] % 7, octave=-1 if song.tonic_midi > 40 else 0)
-            song.place(_kick(song, pitch_hz, sub_decay_seconds), start + step, 0.7)
+            song.place(_kick(song, pitch_hz, sub_decay_seconds), start + step, 0.8)
         if rng.uniform() < 0.6:
             for roll in range(int(rng.integers(4, 9))):
                 song.place(hat, start + 12 + roll / 2, 0.3 * sound.drum_level, pan=0.4)
@@ -348,7 +334,7 @@ def hip_hop(
         stab = _filter(stab, "bandpass", stab_band_hz, sample_rate_hz)
         for step in chopped_steps:
             song.place(stab, start + step, stab_level, pan=-0.4)
-    if not dreamy or rng.uniform() < 0.3:
+    if not dreamy or rng.uniform() < 0.5:
         _play_rap(song)
     if rng.uniform() < 0.5:  # the crackle of a worn record
         samples = song.mix.shape[1]
@@ -368,9 +354,7 @@ def _play_rap(song: Song) -> None:
         step += steps
 
 
-def instrumental(
-    rng: np.random.Generator, sound: ArtistSound, sample_rate_hz: int, duration_seconds: float
-) -> Song:
+def instrumental(rng: np.random.Generator, sound: ArtistSound, sample_rate_hz: int, duration_seconds: float) -> Song:
     """Pads, arpeggios and a melody over slow chords; a share of the tracks borrows drums, bass or guitar."""
     song = Song(rng, sound, (65, 125), sample_rate_hz, duration_seconds)
     arpeggio = rng.uniform() < 0.75
@@ -380,15 +364,16 @@ def instrumental(
         _play_pads(song, 2, rng.uniform(0.7, 1.3))
     if rng.uniform() < 0.6:
         _play_melody(song, 3, 0.5, lambda song, pitch_hz, steps: _pluck(song, pitch_hz, steps, 1.5))
-    if rng.uniform() < 0.35:
+    borrowed = rng.choice(("nothing", "drums", "guitar"), p=(0.68, 0.22, 0.1))
+    if borrowed == "drums":
         kicks = ((0, 8), (0, 7, 10))[rng.integers(2)]
-        _play_drums(song, kicks, (4, 12), int(rng.choice((2, 4))), rng.uniform(0.2, 0.45))
+        snares = ((), (12,))[rng.integers(2)]
+        _play_drums(song, kicks, snares, int(rng.choice((2, 4))), rng.uniform(0.15, 0.35))
+    elif borrowed == "guitar":
+        guitar = _distorted_guitar(song, (0, 8), 1, 0.15 * sound.drive, 0)
+        song.place(guitar, 0, rng.uniform(0.08, 0.2), pan=0.5)
     if rng.uniform() < 0.4:
-        _play_bass(song, (0, 8), 500, rng.uniform(0.3, 0.5))
-    if rng.uniform() < 0.15:
-        song.place(
-            _distorted_guitar(song, (0, 8), 1, 0.3 * sound.drive, 0), 0, rng.uniform(0.08, 0.2), pan=0.5
-        )
+        _play_bass(song, (0, 8), 500, rng.uniform(0.25, 0.4))
     return song
 
 

@@ -43,10 +43,9 @@ def assign_splits(tracks: pd.DataFrame, seed: int = 0) -> tuple[pd.Series, str]:
         )
     folds = int(min(_MAX_FOLDS, group_counts.min()))
     splitter = (StratifiedGroupKFold if grouped else StratifiedKFold)(folds, shuffle=True, random_state=seed)
+    parts = splitter.split(np.zeros(len(tracks)), tracks["label"], group if grouped else None)
     split = pd.Series("training", index=tracks.index)
-    for name, (_, rows) in zip(
-        ("test", "validation"), splitter.split(np.zeros(len(tracks)), tracks["label"], group), strict=False
-    ):
+    for name, (_, rows) in zip(("test", "validation"), parts, strict=False):
         split.iloc[rows] = name
     how = "artists (or albums) kept together" if grouped else "clip by clip, because no table names the artists"
     return split, f"split by seed {seed} into {folds} parts, one each for validation and test: {how}"

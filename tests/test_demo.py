@@ -1,4 +1,4 @@
-"""The demo data set: repeatable, laid out as FMA is, plainly synthetic, and careful with what is in its way."""
+"""The demo data set: repeatable, laid out as FMA is, plainly synthetic, careful with what is in its way."""
 
 from ast import literal_eval
 from pathlib import Path
@@ -66,8 +66,8 @@ def test_every_clip_but_the_broken_one_decodes_as_planned(demo_dir):
         waveform, sample_rate_hz = soundfile.read(demo_dir / track.path, always_2d=True)
         assert sample_rate_hz == track.encoding.sample_rate_hz
         assert waveform.shape[1] == track.encoding.channels
-        # Without an Info frame (low bit rates) the encoder's padding of up to three MP3 frames remains.
-        assert 0 <= len(waveform) - 10 * sample_rate_hz <= 3 * 1152 + 1152
+        # Without an Info frame (low bit rates) the encoder's padding of up to four MP3 frames remains.
+        assert 0 <= len(waveform) - 10 * sample_rate_hz < 4 * 1152
         assert np.std(waveform) > 0.01
         assert (demo_dir / track.path).read_bytes().startswith(b"ID3") == track.encoding.tagged
     with pytest.raises(soundfile.LibsndfileError):
@@ -105,7 +105,8 @@ def test_full_plan_keeps_splits_apart(seed):
         for track in tracks
     )
     assert plan.track_id.is_unique
-    assert (plan.groupby("style")["split"].value_counts().unstack() == pd.Series(TRACKS_PER_SPLIT)).all(None)
+    counts = plan.groupby("style")["split"].value_counts().unstack()
+    assert all(row.to_dict() == TRACKS_PER_SPLIT for _, row in counts.iterrows())
     assert (plan.groupby("artist_id")["split"].nunique() == 1).all()
     assert plan.groupby("artist")["artist_id"].nunique().eq(1).all()
     assert (plan.groupby("split")["genre_id"].nunique() == len(GENRES)).all()  # sub-genres in every split

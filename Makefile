@@ -1,0 +1,51 @@
+# Every target sets up what it needs in .venv; nothing is installed by hand.
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+DEMO_DATA := data/demo
+DEMO_RUN := runs/demo
+
+.PHONY: demo test lint format typecheck lock clean
+
+demo: $(VENV)/installed
+	$(PYTHON) -m experiments.make_demo_data --data_dir=$(DEMO_DATA)
+	$(PYTHON) -m experiments.train --dataset=demo --data_dir=$(DEMO_DATA) --output_dir=$(DEMO_RUN)
+	$(PYTHON) -m experiments.evaluate --run_dir=$(DEMO_RUN) --split=test
+
+test: $(VENV)/installed lint
+	$(PYTHON) -m pytest
+
+lint: $(VENV)/installed
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+format: $(VENV)/installed
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+typecheck: $(VENV)/installed
+	$(PYTHON) -m mypy
+
+# Newest versions that setup.cfg allows, for every supported Python; needs uv.
+lock:
+	uv pip compile --universal --python-version 3.11 setup.cfg --extra dev --generate-hashes --no-annotate \
+		--custom-compile-command "make lock" --upgrade -o requirements.lock
+
+clean:
+	rm -rf $(DEMO_DATA) $(DEMO_RUN) .pytest_cache .ruff_cache .mypy_cache
+
+# The first of these that runs and is 3.11 or 3.12 (a name on the PATH may be a shim that does not).
+$(VENV)/installed: requirements.lock setup.cfg
+	@for python in python3 python3.12 python3.11 python; do \
+		if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then \
+			found="$$python"; break; \
+		fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+		echo "melstream needs Python 3.11 or 3.12 (TensorFlow 2.17); found $$(python3 --version 2>&1 || true). Install one and try again." >&2; \
+		exit 1; \
+	fi; \
+	set -e; \
+	echo "Setting up $(VENV) with $$("$$found" --version) (about 3 GB; minutes the first time only)"; \
+	"$$found" -m venv --clear $(VENV); \
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock; \
+	touch $@

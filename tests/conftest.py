@@ -1,0 +1,70 @@
+"""Fixtures: real MP3s that the tests make themselves, and the shared real data where it is present."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+import soundfile
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+def shared(name: str) -> Path:
+    """A folder of the shared real data, or a skip that says why."""
+    path = SHARED_DATA / name
+    if not path.exists():
+        pytest.skip(f"the shared data set {name} is not beside this checkout")
+    return path
+
+
+def music(seconds: float, sample_rate_hz: int, channels: int = 1, seed: int = 0) -> np.ndarray:
+    """A reproducible piece [samples, channels]: gliding tones and clicks, different at every moment and channel."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(round(seconds * sample_rate_hz)) / sample_rate_hz
+    columns = []
+    for _ in range(channels):
+        start_hz, end_hz = rng.uniform(200, 800), rng.uniform(800, 3000)
+        tone = 0.3 * np.sin(2 * np.pi * (start_hz * time + (end_hz - start_hz) * time**2 / (2 * max(seconds, 1e-9))))
+        clicks = np.where(rng.random(len(time)) < 20 / sample_rate_hz, rng.uniform(-0.5, 0.5, len(time)), 0)
+        columns.append(tone + clicks + 0.01 * rng.standard_normal(len(time)))
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def write_mp3(path: Path, audio: np.ndarray, sample_rate_hz: int, variable: bool = False, quality: float = 0.5) -> Path:
+    """Encodes [samples, channels] with LAME."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(
+        path,
+        audio,
+        sample_rate_hz,
+        format="MP3",
+        subtype="MPEG_LAYER_III",
+        bitrate_mode="VARIABLE" if variable else "CONSTANT",
+        compression_level=quality,
+    )
+    return path
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20260901)
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Twelve MP3s of 2 to 5 s, of several rates, modes and numbers of channels."""
+    folder = tmp_path_factory.mktemp("clips")
+    rates_hz = (44100, 48000, 22050, 32000, 16000, 44100)
+    return [
+        write_mp3(
+            folder / f"{i:02d}.mp3",
+            music(2 + i % 4, rates_hz[i % 6], channels=1 + i % 2, seed=i),
+            rates_hz[i % 6],
+            variable=i % 3 == 0,
+        )
+        for i in range(12)
+    ]

@@ -1,0 +1,134 @@
+"""The Free Music Archive loader, on tables in its real format and on the real tables' beginning."""
+
+import csv
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import shared
+
+from pipeline.catalog import CatalogError, check_artists
+from pipeline.fma import KNOWN_BAD_CLIPS, descendants, load_fma, read_genres
+
+GENRES = "genre_id,#tracks,parent,title,top_level\n12,9,0,Rock,12\n25,5,12,Punk,12\n109,2,25,Hardcore,12\n21,4,0,Hip-Hop,21\n"
+# track_id, artist, artist id, split, subset, genre_top, genres_all
+TRACKS = [
+    (2, "A", 1, "training", "small", "Hip-Hop", "[21]"),
+    (5, "B", 2, "training", "small", "Rock", "[12]"),
+    (10, "B", 3, "test", "medium", "Rock", "[12, 25]"),
+    (99134, "C", 4, "training", "small", "Rock", "[12]"),
+    (140, "D", 5, "validation", "large", "Rock", "[12, 25, 109]"),
+    (141, "E", 6, "validation", "large", "", "[12, 21]"),
+    (142, "F", 7, "test", "large", "", "[]"),
+]
+
+
+def write_tables(root: Path, drop: tuple[str, str] | None = None) -> Path:
+    columns = [
+        ("album", "title"), ("artist", "id"), ("artist", "name"), ("set", "split"), ("set", "subset"),
+        ("track", "genre_top"), ("track", "genres_all"), ("track", "title"),
+    ]  # fmt: skip
+    kept = [column for column in columns if column != drop]
+    (root / "fma_metadata").mkdir(parents=True)
+    (root / "fma_small").mkdir()
+    with open(root / "fma_metadata" / "tracks.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([["", *(c[0] for c in kept)], ["", *(c[1] for c in kept)], ["track_id"] + [""] * len(kept)])
+        for track_id, artist, artist_id, split, subset, top, genres in TRACKS:
+            row = dict(zip(columns, ["Al\nbum", artist_id, artist, split, subset, top, genres, "t"], strict=True))
+            writer.writerow([track_id, *(row[column] for column in kept)])
+    (root / "fma_metadata" / "genres.csv").write_text(GENRES)
+    return root
+
+
+def ids(catalog) -> list[int]:
+    return sorted(catalog.tracks["track_id"])
+
+
+def test_subsets_include_the_smaller_ones(tmp_path: Path):
+    write_tables(tmp_path)
+    (tmp_path / "fma_full").mkdir()
+    for subset, expected in {"small": [2, 5], "medium": [2, 5, 10], "large": [2, 5, 10, 140]}.items():
+        assert ids(load_fma(tmp_path, subset)) == expected
+    assert load_fma(tmp_path, "medium").labels == ("Hip-Hop", "Rock")
+
+
+def test_known_bad_clips_are_left_out_counted_and_kept_on_request(tmp_path: Path):
+    write_tables(tmp_path)
+    assert "left out 1 clips known to be bad" in load_fma(tmp_path).notes[0]
+    assert ids(load_fma(tmp_path, keep_known_bad_clips=True)) == [2, 5, 99134]
+    assert len(KNOWN_BAD_CLIPS) == 21
+
+
+def test_sub_genres_hold_their_descendants(tmp_path: Path):
+    write_tables(tmp_path)
+    (tmp_path / "fma_large").mkdir()
+    catalog = load_fma(tmp_path, "large", ("punk", "21"))
+    assert catalog.labels == ("Hip-Hop", "Punk")
+    assert ids(catalog) == [2, 10, 140, 141]  # 141 is Rock and Hip-Hop, but no Punk
+    assert descendants(read_genres(tmp_path / "fma_metadata" / "genres.csv"), 12) == {12, 25, 109}
+
+
+def test_track_in_two_chosen_genres_is_dropped_and_counted(tmp_path: Path):
+    write_tables(tmp_path)
+    (tmp_path / "fma_large").mkdir()
+    catalog = load_fma(tmp_path, "large", ("Rock", "Hip-Hop"))
+    assert ids(catalog) == [2, 5, 10, 140]
+    assert "left out 1 tracks that belong to two or more of the chosen genres" in catalog.notes
+
+
+def test_paths_and_artists_of_one_name(tmp_path: Path):
+    tracks = load_fma(write_tables(tmp_path)).tracks.set_index("track_id")
+    assert tracks.loc[5, "path"] == str(tmp_path / "fma_small" / "000" / "000005.mp3")
+    (tmp_path / "fma_medium").mkdir()
+    tracks = load_fma(tmp_path, "medium").tracks
+    check_artists(tracks)  # two artists are called B
+    assert set(tracks["artist"]) == {"A", "B #2", "B #3"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"subset": "tiny"}, "small, medium, large, full"),
+        ({"subset": "medium"}, "fma_medium"),
+        ({"genres": ("Rokc",)}, "received 'Rokc'; choose from: Rock"),
+        ({"genres": ("Punk", "Rock")}, "found none for: Punk"),
+    ],
+)
+def test_wrong_arguments(tmp_path: Path, arguments: dict, message: str):
+    with pytest.raises(CatalogError, match=message):
+        load_fma(write_tables(tmp_path), **arguments)
+
+
+def test_unusable_tables(tmp_path: Path):
+    with pytest.raises(CatalogError, match="folder that holds fma_metadata"):
+        load_fma(tmp_path)
+    with pytest.raises(CatalogError, match=r"track\.genres_all"):
+        load_fma(write_tables(tmp_path / "a", drop=("track", "genres_all")))
+    write_tables(tmp_path / "b")
+    for text in ("", "one line\n", "a,b\nc,d\n\x00"):
+        (tmp_path / "b" / "fma_metadata" / "tracks.csv").write_text(text)
+        with pytest.raises(CatalogError, match=r"tracks\.csv"):
+            load_fma(tmp_path / "b")
+
+
+def test_real_tables(tmp_path: Path):
+    source = shared("fma_metadata_head")
+    (tmp_path / "fma_metadata").symlink_to(source)
+    (tmp_path / "fma_full").mkdir()
+    truth = pd.read_csv(source / "tracks.csv", index_col=0, header=[0, 1])
+    rows = truth[truth["track", "genre_top"].notna()]
+    catalog = load_fma(tmp_path, "full", keep_known_bad_clips=True)
+    # Every root genre chosen: what is left is what FMA itself calls the top genre.
+    labels = catalog.tracks.set_index("track_id")["label"]
+    assert labels.to_dict() == rows["track", "genre_top"].to_dict()
+    assert catalog.tracks.set_index("track_id")["split"].to_dict() == rows["set", "split"].to_dict()
+    punk = load_fma(tmp_path, "full", ("Punk", "Hip-Hop")).tracks
+    assert all("25" in text for text in truth.loc[punk.loc[punk["label"] == "Punk", "track_id"], ("track", "genres_all")])
+
+
+def test_real_music():
+    catalog = load_fma(shared("real_music"))
+    check_artists(catalog.tracks)
+    assert catalog.labels == ("Classical", "Electronic", "Rock")
+    assert catalog.tracks["split"].value_counts().to_dict() == {"training": 72, "test": 30, "validation": 24}
