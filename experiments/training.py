@@ -55,6 +55,9 @@ def train(settings: Settings, output_dir: str | Path) -> dict:
     try:
         state = _fit(model, catalog, settings, ledger, run_dir)
         model.set_weights(state.best_weights)
+        # Once more: a run killed right after its last checkpoint has not written them.
+        _write_model(run_dir, model)
+        _write_history(run_dir, state)
         predict = evaluation.make_predict_function(model, settings.jit_compile)
         splits = {
             name: evaluation.predict_split(predict, catalog, name, settings, ledger) for name in ("validation", "test")
@@ -150,8 +153,14 @@ def _fit(
             state.best_weights = model.get_weights()
         schedule.on_epoch_end(epoch, row)
         save_checkpoint(checkpoints, model, state)
-        _write_epoch(run_dir, model, state, summary, improved)
+        if improved:
+            _write_model(run_dir, model)
+        _write_history(run_dir, state)
         write_failures(run_dir / FAILURES_FILE, ledger, catalog)
+        with summary.as_default(step=epoch + 1):
+            for name, value in row.items():
+                tf.summary.scalar(name, value)
+        summary.flush()
         print(_epoch_line(row, settings.epochs, improved), flush=True)
     if model.stop_training:
         print(f"stopped early: no better validation loss for {settings.early_stopping_patience} epochs")
@@ -242,20 +251,15 @@ def _diverged(what: str, epoch: int, settings: Settings) -> str:
     )
 
 
-def _write_epoch(
-    run_dir: Path, model: keras.Model, state: TrainingState, summary: tf.summary.SummaryWriter, improved: bool
-) -> None:
-    """Brings the run's files up to date with its newest epoch. All can be made again from the checkpoint."""
-    if improved:
-        with written_whole(run_dir / MODEL_FILE) as temporary:
-            model.save(temporary, include_optimizer=False)
+def _write_model(run_dir: Path, model: keras.Model) -> None:
+    with written_whole(run_dir / MODEL_FILE) as temporary:
+        model.save(temporary, include_optimizer=False)
+
+
+def _write_history(run_dir: Path, state: TrainingState) -> None:
     with written_whole(run_dir / "history.csv") as temporary:
         pd.DataFrame(state.history).to_csv(temporary, index=False)
     plot_curves(state.history, state.best_epoch, run_dir / "curves.png")
-    with summary.as_default(step=len(state.history)):
-        for name, value in state.history[-1].items():
-            tf.summary.scalar(name, value)
-    summary.flush()
 
 
 def _epoch_line(row: dict[str, float], epochs: int, improved: bool) -> str:

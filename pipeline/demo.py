@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -44,12 +45,14 @@ GENRES = {
 }
 ROOT_IDS = {title: genre_id for genre_id, (parent, title) in GENRES.items() if parent == 0}
 SUB_GENRES = {"Rock": (None, 25, 66), "Hip-Hop": (None, 100, 811), "Instrumental": (None,)}
-SUB_GENRE_SOUNDS = {25: {"tempo_position": 0.95, "drive": 11.0}, 811: {"voice_level": 0.0}}
+SUB_GENRE_SOUNDS: dict[int | None, dict[str, Any]] = {
+    25: {"tempo_position": 0.95, "drive": 11.0},
+    811: {"voice_level": 0.0},
+}
 
 COLUMNS = {
     "album": (
-        "comments date_created date_released engineer favorites id information listens producer tags title "
-        "tracks type"
+        "comments date_created date_released engineer favorites id information listens producer tags title tracks type"
     ),
     "artist": (
         "active_year_begin active_year_end associated_labels bio comments date_created favorites id latitude "
@@ -78,10 +81,14 @@ ARTIST_WORDS = {
     ),
 }
 TITLE_WORDS = (
-    "Amber Borrowed Broken Copper Distant Empty Faded Gentle Hidden Hollow Iron Late Lost Narrow Open Paper "
-    "Quiet Restless Second Silver Sleeping Sudden Western Winter".split(),
-    "Airport Balcony Bridge Corridor Engine Garden Harbour Hours Kitchen Ladder Letters Machine Mirror "
-    "Morning Platform River Shadows Signal Staircase Suburb Thunder Tuesday Window Wires".split(),
+    (
+        *("Amber", "Borrowed", "Broken", "Copper", "Distant", "Empty", "Faded", "Gentle", "Hidden", "Hollow"),
+        *("Iron", "Late", "Lost", "Narrow", "Open", "Paper", "Quiet", "Restless", "Silver", "Winter"),
+    ),
+    (
+        *("Airport", "Balcony", "Bridge", "Corridor", "Engine", "Garden", "Harbour", "Kitchen", "Ladder"),
+        *("Letters", "Machine", "Mirror", "Platform", "River", "Shadows", "Signal", "Staircase", "Wires"),
+    ),
 )
 
 README = """melstream demo data: SYNTHETIC AUDIO, NOT REAL MUSIC
@@ -242,9 +249,7 @@ def plan_tracks(seed: int, tracks_per_split: Mapping[str, int] = TRACKS_PER_SPLI
                     )
                 )
     # The first style is Rock and the first split training, so that is what the broken file is listed as.
-    broken = replace(
-        tracks[0], index=len(tracks), track_id=track_ids[-1], title=next(phrases), recipe=None, number=13
-    )
+    broken = replace(tracks[0], index=len(tracks), track_id=track_ids[-1], title=next(phrases), recipe=None, number=13)
     return [*tracks, broken]
 
 
@@ -343,7 +348,7 @@ def _table_row(root: Path, track: Track) -> dict[tuple[str, str], object]:
     date = "2020-01-01 00:00:00"  # any fixed date: a clock would change the bytes
     artist = track.artist
     bit_rate_bps = track.encoding.bit_rate_bps or 8 * (root / track.path).stat().st_size // CLIP_SECONDS
-    cells = {
+    cells: dict[str, dict[str, object]] = {
         "album": {
             "date_created": date,
             "id": artist.artist_id,  # one album each

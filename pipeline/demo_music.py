@@ -159,9 +159,8 @@ def _pluck(song: Song, pitch_hz: float, steps: float, ring_seconds: float = 1.5)
 
 def _pad(song: Song, chord_hz: Sequence[float], steps: float) -> np.ndarray:
     time = song.time(steps)
-    strings = sum(
-        _saw(pitch_hz * detune, time, song.rng.uniform()) for pitch_hz in chord_hz for detune in (0.996, 1.0, 1.005)
-    )
+    detuned_hz = [pitch_hz * detune for pitch_hz in chord_hz for detune in (0.996, 1.0, 1.005)]
+    strings = np.sum([_saw(pitch_hz, time, song.rng.uniform()) for pitch_hz in detuned_hz], axis=0)
     envelope = np.minimum(1, np.minimum(time / 0.4, (time[-1] - time) / 0.3))
     return 0.12 * envelope * _filter(strings, "lowpass", 500 + 2000 * song.brightness, song.sample_rate_hz)
 
@@ -330,7 +329,8 @@ def hip_hop(rng: np.random.Generator, sound: ArtistSound, sample_rate_hz: int, d
         if rng.uniform() < 0.6:
             for roll in range(int(rng.integers(4, 9))):
                 song.place(hat, start + 12 + roll / 2, 0.3 * sound.drum_level, pan=0.4)
-        stab = sum(_pluck(song, pitch_hz, stab_steps, 0.8) for pitch_hz in song.chord_hz(bar, stab_octave))
+        notes = [_pluck(song, pitch_hz, stab_steps, 0.8) for pitch_hz in song.chord_hz(bar, stab_octave)]
+        stab = np.sum(notes, axis=0)
         stab = _filter(stab, "bandpass", stab_band_hz, sample_rate_hz)
         for step in chopped_steps:
             song.place(stab, start + step, stab_level, pan=-0.4)
@@ -364,14 +364,14 @@ def instrumental(rng: np.random.Generator, sound: ArtistSound, sample_rate_hz: i
         _play_pads(song, 2, rng.uniform(0.7, 1.3))
     if rng.uniform() < 0.6:
         _play_melody(song, 3, 0.5, lambda song, pitch_hz, steps: _pluck(song, pitch_hz, steps, 1.5))
-    borrowed = rng.choice(("nothing", "drums", "guitar"), p=(0.68, 0.22, 0.1))
+    borrowed = rng.choice(("nothing", "drums", "guitar"), p=(0.74, 0.18, 0.08))
     if borrowed == "drums":
         kicks = ((0, 8), (0, 7, 10))[rng.integers(2)]
         snares = ((), (12,))[rng.integers(2)]
-        _play_drums(song, kicks, snares, int(rng.choice((2, 4))), rng.uniform(0.15, 0.35))
+        _play_drums(song, kicks, snares, int(rng.choice((2, 4))), rng.uniform(0.1, 0.22))
     elif borrowed == "guitar":
         guitar = _distorted_guitar(song, (0, 8), 1, 0.15 * sound.drive, 0)
-        song.place(guitar, 0, rng.uniform(0.08, 0.2), pan=0.5)
+        song.place(guitar, 0, rng.uniform(0.06, 0.15), pan=0.5)
     if rng.uniform() < 0.4:
         _play_bass(song, (0, 8), 500, rng.uniform(0.25, 0.4))
     return song

@@ -1,6 +1,8 @@
 """Fixtures: real MP3s that the tests make themselves, and the shared real data where it is present."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -68,3 +70,35 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         )
         for i in range(12)
     ]
+
+
+# Few, small and quick: what the commands do does not depend on these.
+SMALL_FEATURES = {"sample_rate_hz": 8000, "n_fft": 512, "hop_length": 256, "n_mels": 32, "crop_seconds": 2.0}
+SMALL_RUN = SMALL_FEATURES | {"crops_per_clip": 1, "batch_size": 8, "epochs": 1, "max_failure_rate": 0.05}
+
+
+@pytest.fixture(scope="session")
+def small_fma(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A demo data set of 24 clips and a broken one, laid out as FMA is."""
+    from pipeline.demo import write_demo_data
+
+    folder = tmp_path_factory.mktemp("small_fma") / "fma"
+    return write_demo_data(folder, seed=1, tracks_per_split={"training": 4, "validation": 2, "test": 2})
+
+
+def as_flags(**values: object) -> list[str]:
+    return [f"--{name}={value}" for name, value in values.items()]
+
+
+def run_script(name: str, *flags: str, cwd: Path = ROOT, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Runs `python -m experiments.<name>` as a user would."""
+    result = subprocess.run(
+        [sys.executable, "-m", f"experiments.{name}", *flags],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert not check or result.returncode == 0, result.stdout + result.stderr
+    return result

@@ -16,8 +16,7 @@ FEW_TRACKS = {"training": 1, "validation": 1, "test": 1}  # of each of three sty
 # The two header rows of the real tracks.csv, copied from it.
 FMA_COLUMNS = {
     "album": (
-        "comments date_created date_released engineer favorites id information listens producer tags "
-        "title tracks type"
+        "comments date_created date_released engineer favorites id information listens producer tags title tracks type"
     ),
     "artist": (
         "active_year_begin active_year_end associated_labels bio comments date_created favorites id "
@@ -53,8 +52,7 @@ def test_same_seed_gives_same_bytes_and_another_seed_others(demo_dir, tmp_path):
     assert totals == [10]
     other = write_demo_data(tmp_path / "other", SEED + 1, tracks_per_split=FEW_TRACKS)
     clips, other_clips = (
-        {contents for path, contents in read_files(root).items() if path.suffix == ".mp3"}
-        for root in (demo_dir, other)
+        {contents for path, contents in read_files(root).items() if path.suffix == ".mp3"} for root in (demo_dir, other)
     )
     assert len(clips) == len(other_clips) == 10
     assert clips.isdisjoint(other_clips)
@@ -128,6 +126,6 @@ def test_anything_else_in_the_way_is_refused(demo_dir, tmp_path):
         write_demo_data(demo_dir, SEED + 1, tracks_per_split=FEW_TRACKS)
     foreign = tmp_path / "foreign.txt"
     foreign.write_text("keep me")
-    with pytest.raises(ValueError, match="found something else.*remove"):
+    with pytest.raises(ValueError, match=r"found something else.*remove"):
         write_demo_data(tmp_path)
     assert foreign.read_text() == "keep me"

@@ -1,0 +1,117 @@
+"""The commands as a user meets them: help, mistakes, a quiet terminal, and everything that the README shows."""
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import ROOT, SMALL_RUN, as_flags, run_script
+from test_mp3_frames import without_length_tag
+
+from experiments.settings import Settings, differences, read_settings
+from pipeline.decode import decode_crop
+
+SCRIPTS = ("train", "evaluate", "probe_audio", "make_demo_data")
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_explains_and_stray_arguments_are_refused(script: str):
+    shown = run_script(script, "--help", check=False).stdout
+    assert f"python -m experiments.{script}" in shown
+    assert len(re.findall(r"^  --", shown, re.M)) >= 2
+    stray = run_script(script, "stray", check=False)
+    assert stray.returncode != 0 and "received 'stray'" in stray.stderr + stray.stdout
+    wrong = run_script(script, "--no_such_flag=1", check=False)
+    assert wrong.returncode != 0 and "no_such_flag" in wrong.stderr + wrong.stdout
+
+
+@pytest.mark.parametrize(
+    ("script", "flags"),
+    [
+        ("train", ["--dataset=fma", "--data_dir=/nowhere"]),
+        ("evaluate", ["--run_dir=/nowhere"]),
+        ("probe_audio", ["--dataset=folders", "--data_dir=/nowhere"]),
+        ("make_demo_data", [f"--data_dir={ROOT}"]),
+    ],
+)
+def test_a_mistake_is_one_message_without_a_traceback(script: str, flags: list[str]):
+    result = run_script(script, *flags, check=False)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: expected") and "Traceback" not in result.stderr
+    assert "Traceback" in run_script(script, *flags, "--verbosity=1", check=False).stderr
+
+
+def test_decoder_complaints_stay_off_the_terminal(clips, tmp_path: Path, capfd):
+    data = without_length_tag(clips[1].read_bytes())
+    noisy = tmp_path / "noisy.mp3"
+    noisy.write_bytes(data[:3000] + b"\0junk" * 300 + data[3000:])
+    decode_crop(noisy, 22050, 0)
+    assert "Illegal" in capfd.readouterr().err, "not a file that libmpg123 complains about"
+    (tmp_path / "table.csv").write_text("path,label,split\nnoisy.mp3,a,training\nmissing.mp3,a,training\n")
+    result = run_script(
+        "probe_audio", "--dataset=csv", f"--data_dir={tmp_path / 'table.csv'}", f"--output={tmp_path / 'probe.csv'}"
+    )
+    assert result.stderr == ""
+    assert "2 files, 1 undecodable" in result.stdout and "missing.mp3: file not found" in result.stdout
+
+
+def test_training_prints_nothing_but_its_own_lines(small_fma, tmp_path: Path):
+    flags = as_flags(**SMALL_RUN, dataset="fma", data_dir=small_fma, output_dir=tmp_path / "run", genres="rock, 21")
+    result = run_script("train", *flags)
+    assert result.stderr == ""
+    assert re.search(r"^epoch +1/1  loss ", result.stdout, re.M)
+    assert re.search(r"^test: accuracy \d\.\d+ by clip", result.stdout, re.M)
+    assert read_settings(tmp_path / "run" / "settings.json").genres == ("rock", "21")
+    shown = run_script("evaluate", f"--run_dir={tmp_path / 'run'}", "--split=validation")
+    assert "validation: accuracy" in shown.stdout and shown.stderr == ""
+    assert (tmp_path / "run" / "evaluation_validation" / "confusion_matrix.png").exists()
+
+
+def test_settings_round_trip_and_damage(tmp_path: Path):
+    path = tmp_path / "settings.json"
+    settings = Settings(genres=("a", "b"), fmax_hz=8000.0)
+    path.write_text(settings.as_json())
+    assert read_settings(path) == settings
+    assert differences(settings, Settings(genres=("a", "b"), decode_workers=2)) == ["fmax_hz: 8000.0 there, None now"]
+    for text in ("{", "[]", "{}", settings.as_json().replace("n_mels", "mels")):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=r"settings"):
+            read_settings(path)
+
+
+def readme_blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+
+
+def test_readme_commands_run(small_fma, tmp_path: Path):
+    """Every command of the README, in its order; sizes and places alone are replaced."""
+    music = tmp_path / "music"
+    for i, row in pd.read_csv(small_fma / "fma_metadata" / "tracks.csv", header=[0, 1], index_col=0).iterrows():
+        source = small_fma / "fma_small" / f"{i:06d}"[:3] / f"{i:06d}.mp3"
+        (music / row["track", "genre_top"]).mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, music / row["track", "genre_top"])
+    small = as_flags(**{name: SMALL_RUN[name] for name in ("epochs", "crops_per_clip", "max_failure_rate")})
+    commands = "".join(readme_blocks("sh")).replace("\\\n", " ").splitlines()
+    ran = set()
+    for command in commands:
+        words = shlex.split(command.split(" #")[0].replace("/data/fma", str(small_fma)).replace("/data/music", str(music)))
+        if words[:1] == ["make"]:
+            subprocess.run([*words, "--dry-run"], cwd=ROOT, check=True, capture_output=True)
+        elif words[:2] == ["python", "-m"]:
+            script = words[2].removeprefix("experiments.")
+            if script == "make_demo_data":  # its full size takes longer than this test should
+                words = [*words[:3], *(word.replace("data/demo", "data/unused") for word in words[3:]), "--help"]
+            extra = small if script == "train" else small[2:] if script == "evaluate" else []
+            run_script(script, *words[3:], *extra, cwd=tmp_path, check="--help" not in words)
+            ran.add(script)
+        else:
+            assert words[:1] in ([], ["git"], ["cd"], ["tensorboard"]), f"a README command that no test runs: {command}"
+    assert ran == set(SCRIPTS)
+
+
+def test_readme_snippets_run(small_fma):
+    for block in readme_blocks("python"):
+        exec(compile(block.replace("/data/fma", str(small_fma)), "README.md", "exec"), {})

@@ -1,0 +1,308 @@
+"""The main job from MP3s to scores: every file of a run, repeats, resumption, and the ways it can go wrong."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT, SMALL_RUN, as_flags, run_script
+from PIL import Image
+
+from experiments import evaluation, training
+from experiments.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
+from experiments.data import prepare
+from experiments.settings import Settings
+from layers.models import NETWORKS
+from pipeline.dataset import eval_dataset
+
+
+@pytest.fixture(scope="module")
+def settings(small_fma) -> Settings:
+    return Settings(dataset="fma", data_dir=str(small_fma), **SMALL_RUN)
+
+
+@pytest.fixture(scope="module", params=list(NETWORKS))
+def run(request, settings, tmp_path_factory) -> tuple[Path, Settings, dict]:
+    """A trained run of each network."""
+    own = replace(settings, model=request.param)
+    run_dir = tmp_path_factory.mktemp("run") / "nested" / request.param
+    return run_dir, own, training.train(own, run_dir)
+
+
+def test_a_run_holds_everything(run):
+    run_dir, own, metrics = run
+    assert json.loads((run_dir / "metrics.json").read_text()) == metrics
+    assert set(metrics) == {"validation", "test"}
+    for split in metrics.values():
+        assert set(split) == {"clip", "crop", "failures"}
+        assert split["clip"]["n"] == 6 and split["crop"]["n"] >= 6 * 5 and split["failures"] == 0
+        for scores in (split["clip"], split["crop"]):
+            assert set(scores) == {"accuracy", "balanced_accuracy", "n", "ci95", "per_class"}
+            assert set(scores["per_class"]) == {"Hip-Hop", "Instrumental", "Rock"}
+            assert scores["ci95"][0] <= scores["accuracy"] <= scores["ci95"][1]
+    assert json.loads((run_dir / "settings.json").read_text())["model"] == own.model
+    history = pd.read_csv(run_dir / "history.csv")
+    assert len(history) == 1 and np.isfinite(history.to_numpy()).all()
+    assert 0 <= history["wait_seconds"][0] <= history["seconds"][0]
+    assert list((run_dir / "tensorboard").glob("events.*"))
+    assert not list(run_dir.glob(".*")), "temporary files are left"
+    for name in ("curves.png", "confusion_matrix.png"):
+        with Image.open(run_dir / name) as image:
+            assert min(image.size) > 300 and len(image.getcolors(1 << 24) or []) > 10
+
+
+def test_predictions_are_the_models_own(run):
+    run_dir, own, metrics = run
+    table = pd.read_csv(run_dir / "predictions.csv")
+    assert table.columns.tolist() == [
+        *("track_id", "path", "split", "label", "predicted"),
+        *("probability_Hip-Hop", "probability_Instrumental", "probability_Rock"),
+    ]
+    assert table["split"].value_counts().to_dict() == {"validation": 6, "test": 6}
+    probabilities = table.iloc[:, 5:].to_numpy()
+    labels = ["Hip-Hop", "Instrumental", "Rock"]
+    assert table["predicted"].tolist() == [labels[i] for i in probabilities.argmax(axis=1)]
+    test = table[table["split"] == "test"]
+    assert (test["label"] == test["predicted"]).mean() == pytest.approx(metrics["test"]["clip"]["accuracy"])
+    # From the saved model alone, clip by clip.
+    model = keras.models.load_model(run_dir / "model.keras", compile=False)
+    catalog, ledger = prepare(own)
+    for path, expected in zip(table["path"][:4], probabilities, strict=False):
+        ((waveforms, _),) = eval_dataset([path], ledger, sample_rate_hz=8000, crop_seconds=2, batch_size=64)
+        np.testing.assert_allclose(model(waveforms).numpy().mean(axis=0), expected, atol=1e-5)
+
+
+def test_failures_are_named_once_with_their_label(run):
+    run_dir, _, _ = run
+    with open(run_dir / "failures.csv", newline="") as file:
+        (failure,) = csv.DictReader(file)
+    assert (failure["split"], failure["label"]) == ("training", "Rock")
+    assert failure["track_id"] == str(int(Path(failure["path"]).stem))
+    assert failure["reason"] and int(failure["occurrences"]) >= 1
+
+
+def test_evaluation_of_a_saved_run_repeats_its_figures(run, tmp_path: Path):
+    run_dir, own, metrics = run
+    again = evaluation.evaluate_run(run_dir, own, "test", tmp_path / "again")
+    assert again == metrics["test"]
+    assert json.loads((tmp_path / "again" / "metrics.json").read_text()) == {"test": again}
+    theirs = pd.read_csv(run_dir / "predictions.csv").query("split == 'test'").reset_index(drop=True)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "again" / "predictions.csv"), theirs, atol=1e-6)
+
+
+def test_evaluation_on_another_data_set(run, settings, small_fma, tmp_path: Path):
+    run_dir, own, _ = run
+    if own.model != "cnn2d_bn":
+        pytest.skip("once is enough")
+    table = pd.read_csv(run_dir / "predictions.csv")[["path", "label"]]
+    table.iloc[:4].to_csv(tmp_path / "mine.csv", index=False)  # fewer labels than the model knows, and no split
+    others = replace(own, dataset="csv", data_dir=str(tmp_path / "mine.csv"))
+    with pytest.raises(ValueError, match="at least 3"):
+        evaluation.evaluate_run(run_dir, others, "test", tmp_path / "out")
+    table.iloc[:4].assign(split="test").to_csv(tmp_path / "mine.csv", index=False)
+    assert evaluation.evaluate_run(run_dir, others, "all", tmp_path / "out")["clip"]["n"] == 4
+    table.iloc[:4].assign(split="test", label="Polka").to_csv(tmp_path / "mine.csv", index=False)
+    with pytest.raises(ValueError, match=r"labels that the model knows .* found Polka"):
+        evaluation.evaluate_run(run_dir, others, "test", tmp_path / "out")
+    with pytest.raises(ValueError, match="clips in the validation split"):
+        evaluation.evaluate_run(run_dir, others, "validation", tmp_path / "out")
+
+
+def test_finished_run_is_not_trained_again_and_other_settings_are_refused(run, capsys):
+    run_dir, own, metrics = run
+    before = (run_dir / "history.csv").read_bytes()
+    assert training.train(own, run_dir) == metrics
+    assert (run_dir / "history.csv").read_bytes() == before
+    training.train(replace(own, decode_workers=3), run_dir)  # no difference to the result
+    with pytest.raises(ValueError, match=r"n_mels: 32 there, 40 now\nUse these settings again"):
+        training.train(replace(own, n_mels=40), run_dir)
+    with pytest.raises(ValueError, match="clips: "):
+        training.train(own, _with_other_data(run_dir))
+
+
+def _with_other_data(run_dir: Path) -> Path:
+    other = run_dir.with_name(run_dir.name + "_other")
+    other.mkdir(exist_ok=True)
+    (other / "settings.json").write_bytes((run_dir / "settings.json").read_bytes())
+    (other / "data.json").write_text('{"labels": ["Rock"], "clips": {}, "sha256": ""}')
+    return other
+
+
+def history_of(run_dir: Path) -> pd.DataFrame:
+    timing = ["seconds", "wait_seconds"]
+    return pd.read_csv(run_dir / "history.csv", float_precision="round_trip").drop(columns=timing)
+
+
+def test_repeats_and_resumption_are_exact(small_fma, tmp_path: Path):
+    """Three runs in processes of their own: one worker, four workers, and one killed after its first epoch."""
+    common = SMALL_RUN | {"dataset": "fma", "data_dir": small_fma, "epochs": 3, "model": "cnn2d", "seed": 5}
+    flags = [*as_flags(**common), "--deterministic"]
+    run_script("train", *flags, "--decode_workers=1", f"--output_dir={tmp_path / 'one'}")
+    run_script("train", *flags, "--decode_workers=4", f"--output_dir={tmp_path / 'four'}")
+    command = [sys.executable, "-m", "experiments.train", *flags, f"--output_dir={tmp_path / 'killed'}"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    first = tmp_path / "killed" / "checkpoints" / "epoch-0001.npz"
+    deadline = time.monotonic() + 200
+    while not first.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert first.exists() and not (tmp_path / "killed" / "metrics.json").exists()
+    resumed = run_script("train", *flags, f"--output_dir={tmp_path / 'killed'}")
+    assert "after epoch" in resumed.stdout
+
+    expected = history_of(tmp_path / "one")
+    assert len(expected) == 3
+    for name in ("four", "killed"):
+        pd.testing.assert_frame_equal(history_of(tmp_path / name), expected, check_exact=True)
+        ours, theirs = (
+            keras.models.load_model(tmp_path / run / "model.keras", compile=False).get_weights() for run in (name, "one")
+        )
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert (tmp_path / name / "metrics.json").read_text() == (tmp_path / "one" / "metrics.json").read_text()
+
+
+def test_schedule_of_a_continued_run_is_that_of_an_uninterrupted_one(settings):
+    history = [{"epoch": i + 1, "val_loss": loss} for i, loss in enumerate([1.0, 0.9, 0.9, 0.9, 0.9, 0.8, 0.8, 0.8, 0.8, 0.8])]
+    own = replace(settings, early_stopping_patience=4)
+
+    def walk(model: keras.Model, rows: list[dict], done: list[dict]) -> list[tuple[float, bool]]:
+        schedule, seen = training._schedule(model, own, done), []
+        for row in rows:
+            schedule.on_epoch_end(row["epoch"] - 1, dict(row))
+            seen.append((float(model.optimizer.learning_rate), model.stop_training))
+        return seen
+
+    whole = walk(training.build_model(own, 3), history, [])
+    assert whole[-1][1] and not whole[-2][1] and whole[-1][0] < own.learning_rate
+    for k in range(1, 9):
+        model = training.build_model(own, 3)
+        model.optimizer.learning_rate = whole[k - 1][0]  # as the checkpoint restores it
+        assert walk(model, history[k:], history[:k]) == pytest.approx(whole[k:])
+
+
+def test_damaged_newest_checkpoint_falls_back_to_the_one_before(settings, tmp_path: Path, capsys):
+    model = training.build_model(settings, 3)
+    for epoch in (1, 2, 3):
+        state = TrainingState([{"val_loss": 1.0 / i} for i in range(1, epoch + 1)], model.get_weights())
+        save_checkpoint(tmp_path / "c", model, state)
+    files = sorted((tmp_path / "c").iterdir())
+    assert [file.name for file in files] == ["epoch-0002.npz", "epoch-0003.npz"]
+    files[1].write_bytes(files[1].read_bytes()[:5000])
+    assert len(restore_checkpoint(tmp_path / "c", model).history) == 2
+    assert "cannot be read" in capsys.readouterr().out
+    assert restore_checkpoint(tmp_path / "none", model).history == []
+
+
+def test_diverging_training_stops_and_says_so(settings, tmp_path: Path):
+    with pytest.raises(training.DivergedError, match=r"not in epoch 1; lower --learning_rate \(now 1e\+30\)"):
+        training.train(replace(settings, learning_rate=1e30, epochs=3), tmp_path / "run")
+
+
+def test_whole_clips(settings, tmp_path: Path):
+    metrics = training.train(replace(settings, crop_seconds=0.0), tmp_path / "run")
+    assert metrics["test"]["crop"]["n"] == metrics["test"]["clip"]["n"] == 6
+
+
+def test_mixed_precision_and_xla(settings, tmp_path: Path):
+    try:
+        metrics = training.train(replace(settings, mixed_precision=True), tmp_path / "half")
+        assert metrics["test"]["clip"]["n"] == 6
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert training.train(replace(settings, jit_compile=True), tmp_path / "xla")["test"]["clip"]["n"] == 6
+
+
+def test_too_many_failures_stop_the_run_and_are_written_down(settings, small_fma, tmp_path: Path):
+    with pytest.raises(ValueError, match=r"at most 0 undecodable files of 25 \(max_failure_rate=0\.01\), found 1"):
+        training.train(replace(settings, max_failure_rate=0.01), tmp_path / "run")
+    assert len((tmp_path / "run" / "failures.csv").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"crop_seconds": 0.05}, "at least n_fft=512 samples, received 400"),
+        ({"n_fft": 32000}, "at least n_fft=32000 samples, received 16000"),
+        ({"crop_seconds": 0.3}, "at least 16 frames, received 10; use a longer crop_seconds"),
+        ({"n_mels": 8}, "at least 16 mel bands"),
+        ({"model": "cnn3d"}, "received 'cnn3d'; choose one of: cnn2d, cnn2d_bn"),
+        ({"genres": ("Rock",)}, "at least 2 labels"),
+        ({"genres": ("Rock", "Hip Hop")}, "received 'Hip Hop'; choose from: Hip-Hop"),
+        ({"data_dir": ""}, "--data_dir"),
+        ({"data_dir": "/nonexistent"}, "found no tracks.csv"),
+        ({"dataset": "folders", "data_dir": "/nonexistent"}, "check --data_dir"),
+        ({"dataset": "csv", "data_dir": "/nonexistent.csv"}, "found nothing there"),
+        ({"probe_csv": "/nonexistent.csv"}, "found nothing there"),
+        ({"max_failure_rate": 7.0}, "between 0 and 1"),
+    ],
+)
+def test_bad_settings_are_refused_before_anything_is_written(settings, tmp_path: Path, changes: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        training.train(replace(settings, **changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_foreign_or_unwritable_output_dir(settings, tmp_path: Path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").touch()
+    with pytest.raises(ValueError, match="found other files; choose another --output_dir"):
+        training.train(settings, tmp_path / "photos")
+    with pytest.raises(OSError, match="cat.jpg"):
+        training.train(settings, tmp_path / "photos" / "cat.jpg" / "run")
+
+
+def test_missing_files_are_counted_and_all_missing_is_refused(settings, tmp_path: Path, capsys):
+    rows = [
+        {"path": f"{label}{split}{i}.mp3", "label": label, "split": split}
+        for label in "ab"
+        for split in ("training", "validation", "test")
+        for i in range(3)
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
+    own = replace(settings, dataset="csv", data_dir=str(tmp_path / "t.csv"))
+    with pytest.raises(ValueError, match="found none of 18, such as"):
+        prepare(own)
+    for row in rows[1:]:
+        (tmp_path / row["path"]).touch()
+    with pytest.raises(ValueError, match=r"found 1:\n.*atraining0.mp3: file not found"):
+        prepare(replace(own, max_failure_rate=0.01))
+    catalog, ledger = prepare(replace(own, max_failure_rate=0.1))
+    assert len(catalog.tracks) == 17 and len(ledger.failures) == 1
+    assert "left out 1 clips whose files do not exist" in capsys.readouterr().out
+
+
+def test_artist_leak_stops_the_run_unless_allowed(settings, tmp_path: Path):
+    rows = [
+        {"path": f"{split}.mp3", "label": label, "split": split, "artist": "Same Band"}
+        for label in "ab"
+        for split in ("training", "validation", "test")
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
+    for row in rows:
+        (tmp_path / row["path"]).touch()
+    own = replace(settings, dataset="csv", data_dir=str(tmp_path / "t.csv"))
+    with pytest.raises(ValueError, match=r"in several \(6 tracks\): Same Band; .* --allow_artist_leak"):
+        prepare(own)
+    prepare(replace(own, allow_artist_leak=True))
+
+
+def test_unreadable_run_directories(settings, tmp_path: Path):
+    with pytest.raises(ValueError, match=r"data description at .*data\.json"):
+        evaluation.evaluate_run(tmp_path, settings, "test", tmp_path / "out")
+    (tmp_path / "data.json").write_text('{"labels": ["a"]}')
+    with pytest.raises(ValueError, match=r"a trained model at .*model\.keras, found none"):
+        evaluation.evaluate_run(tmp_path, settings, "test", tmp_path / "out")
+    (tmp_path / "model.keras").write_bytes(b"garbage")
+    with pytest.raises(ValueError, match=r"a Keras model at .* cannot be read"):
+        evaluation.evaluate_run(tmp_path, settings, "test", tmp_path / "out")
