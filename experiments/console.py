@@ -43,8 +43,8 @@ def run(main: Callable[[list[str]], None]) -> None:
     app.run(guarded)
 
 
-def progress(items: Iterable, total: int | None = None, description: str = "", **options: Any) -> tqdm:
-    """A progress bar on standard error; silent where that is no terminal."""
+def progress(items: Iterable | None, total: int | None = None, description: str = "", **options: Any) -> tqdm:
+    """A progress bar on standard error, over `items` or moved by hand; silent where that is no terminal."""
     return tqdm(items, total=total, desc=description, disable=None, dynamic_ncols=True, **options)
 
 

@@ -12,7 +12,7 @@ from experiments.run_dir import written_whole
 
 matplotlib.use("Agg")
 
-from matplotlib import pyplot as plt  # noqa: E402  (after the backend is chosen)
+from matplotlib import pyplot as plt
 
 
 def plot_curves(history: Sequence[dict[str, float]], best_epoch: int, path: Path) -> None:
@@ -25,7 +25,9 @@ def plot_curves(history: Sequence[dict[str, float]], best_epoch: int, path: Path
     """
     epochs = [row["epoch"] for row in history]
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for axis, (name, title) in zip(axes, (("accuracy", "Accuracy (crops)"), ("loss", "Cross-entropy (nats)")), strict=True):
+    for axis, (name, title) in zip(
+        axes, (("accuracy", "Accuracy (crops)"), ("loss", "Cross-entropy (nats)")), strict=True
+    ):
         # A single epoch is a point, which a line alone would not show.
         marker = "o" if len(epochs) == 1 else ""
         axis.plot(epochs, [row[name] for row in history], color="C0", marker=marker, label="training")
@@ -41,7 +43,9 @@ def plot_curves(history: Sequence[dict[str, float]], best_epoch: int, path: Path
     _save(figure, path)
 
 
-def plot_confusion_matrix(truth: np.ndarray, predicted: np.ndarray, labels: Sequence[str], title: str, path: Path) -> None:
+def plot_confusion_matrix(
+    truth: np.ndarray, predicted: np.ndarray, labels: Sequence[str], title: str, path: Path
+) -> None:
     """Clips by true and predicted label: counts as numbers, shares of the true label as colour.
 
     Args:

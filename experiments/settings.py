@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ class Settings:
     genres: tuple[str, ...] = _setting(
         (), "data", "Labels to keep, by name (fma: or id, sub-genres too), comma-separated. Empty: every label."
     )
-    keep_known_bad_clips: bool = _setting(False, "data", "fma: keep the clips that are known to be empty or wrongly cut.")
+    keep_known_bad_clips: bool = _setting(
+        False, "data", "fma: keep the clips that are known to be empty or wrongly cut."
+    )
     allow_artist_leak: bool = _setting(False, "data", "Go on although an artist stands in more than one split.")
     probe_csv: str = _setting("", "data", "Leave out the clips that this file (from probe_audio) calls undecodable.")
     max_failure_rate: float = _setting(0.01, "data", "Share of the files that may be undecodable before a run stops.")
@@ -44,7 +47,9 @@ class Settings:
     hop_length: int = _setting(512, "features", "Samples between frames.")
     n_mels: int = _setting(128, "features", "Number of mel bands.")
     fmin_hz: float = _setting(0.0, "features", "Lower edge of the mel bands in Hz.")
-    fmax_hz: float | None = _setting(None, "features", "Upper edge of the mel bands in Hz; default half the sample rate.")
+    fmax_hz: float | None = _setting(
+        None, "features", "Upper edge of the mel bands in Hz; default half the sample rate."
+    )
     pad_mode: str = _setting("reflect", "features", "Padding of the ends of a waveform.", ("reflect", "constant"))
     top_db: float = _setting(80.0, "features", "Dynamic range below the loudest bin in dB.")
     scaling: str = _setting(
@@ -59,7 +64,9 @@ class Settings:
     plateau_factor: float = _setting(0.8, "training", "Learning rate factor when the validation loss stands still.")
     plateau_patience: int = _setting(2, "training", "Epochs without a better validation loss before that.")
     seed: int = _setting(0, "training", "Seed of weights, order, crops, dropout and splits.")
-    deterministic: bool = _setting(False, "training", "Bit-identical repeats (TensorFlow op determinism; slower on GPUs).")
+    deterministic: bool = _setting(
+        False, "training", "Bit-identical repeats (TensorFlow op determinism; slower on GPUs)."
+    )
     mixed_precision: bool = _setting(
         False, "training", "Half precision in the network: float16 on a GPU, bfloat16 on a CPU. Features stay float32."
     )
@@ -67,6 +74,7 @@ class Settings:
     decode_workers: int = _setting(0, "data", "Parallel decodes; 0 lets tf.data choose. Results do not depend on it.")
 
     def as_json(self) -> str:
+        """The contents of settings.json."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
 
@@ -76,25 +84,31 @@ FREE_FIELDS = frozenset(("decode_workers",))
 
 def define_flags(*groups: str) -> None:
     """Defines a flag for every setting of the groups ("data", "features", "training")."""
+    define: dict[str, Callable[..., Any]] = {
+        "str": flags.DEFINE_string,
+        "bool": flags.DEFINE_bool,
+        "int": flags.DEFINE_integer,
+        "float": flags.DEFINE_float,
+        "float | None": flags.DEFINE_float,
+        "tuple[str, ...]": flags.DEFINE_list,
+    }
     for field in dataclasses.fields(Settings):
         if field.metadata["group"] not in groups:
             continue
-        help_text, choices = field.metadata["help"], field.metadata["choices"]
-        if choices:
-            flags.DEFINE_enum(field.name, field.default, choices, help_text)
-        elif field.name == "genres":
-            flags.DEFINE_list(field.name, list(field.default), help_text)
+        default: Any = field.default
+        if field.metadata["choices"]:
+            flags.DEFINE_enum(field.name, default, field.metadata["choices"], field.metadata["help"])
         else:
-            define = {"str": flags.DEFINE_string, "bool": flags.DEFINE_bool, "int": flags.DEFINE_integer}
-            define.get(str(field.type), flags.DEFINE_float)(field.name, field.default, help_text)
+            define[str(field.type)](field.name, default, field.metadata["help"])
 
 
 def settings_from_flags(flag_values: flags.FlagValues) -> Settings:
     """Settings from the parsed flags; settings without a flag in this script keep their defaults."""
-    values = {
+    values: dict[str, Any] = {
         field.name: flag_values[field.name].value for field in dataclasses.fields(Settings) if field.name in flag_values
     }
-    return Settings(**{**values, "genres": tuple(genre.strip() for genre in values.get("genres") or () if genre.strip())})
+    values["genres"] = tuple(genre.strip() for genre in values.get("genres") or () if genre.strip())
+    return Settings(**values)
 
 
 def read_settings(path: Path) -> Settings:
@@ -112,7 +126,9 @@ def read_settings(path: Path) -> Settings:
     names = {field.name for field in dataclasses.fields(Settings)}
     if not isinstance(values, dict) or set(values) != names:
         odd = sorted(names ^ set(values)) if isinstance(values, dict) else ["(not an object)"]
-        raise ValueError(f"expected the settings of this version in {path}; these are missing or unknown: {', '.join(odd)}")
+        raise ValueError(
+            f"expected the settings of this version in {path}; these are missing or unknown: {', '.join(odd)}"
+        )
     return Settings(**{**values, "genres": tuple(values["genres"])})
 
 

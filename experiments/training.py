@@ -167,9 +167,7 @@ def _fit(
     return state
 
 
-def _schedule(
-    model: keras.Model, settings: Settings, history: list[dict[str, float]]
-) -> keras.callbacks.CallbackList:
+def _schedule(model: keras.Model, settings: Settings, history: list[dict[str, float]]) -> keras.callbacks.CallbackList:
     """Keras's early stopping and plateau schedule, brought to where a continued run was by replaying its history."""
     schedule = keras.callbacks.CallbackList(
         [

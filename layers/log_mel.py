@@ -7,6 +7,7 @@ decibels relative to each example's own loudest bin.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import kapre
@@ -24,8 +25,9 @@ class LogMelSpectrogram(keras.layers.Layer):
     """Waveform [batch, samples] to log-mel image [batch, frames, n_mels, 1].
 
     Equal to `librosa.power_to_db(librosa.feature.melspectrogram(...), ref=np.max, top_db=top_db)` within 0.001 dB (to
-    `librosa.amplitude_to_db` with power 1), then scaled. An example's features do not depend on the rest of its batch. Computes in float32 under every
-    precision policy, because the real FFT has no half-precision kernel; the next layer casts.
+    `librosa.amplitude_to_db` with power 1), then scaled. An example's features do not depend on the rest of its batch.
+    Computes in float32 under every precision policy, because the real FFT has no half-precision kernel; the next layer
+    casts.
 
     With `center` there are 1 + samples // hop_length frames, without it 1 + (samples - n_fft) // hop_length.
 
@@ -154,11 +156,7 @@ class LogMelSpectrogram(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["dtype"]  # float32 under every policy
-        names = (
-            "sample_rate_hz n_fft hop_length n_mels fmin_hz fmax_hz center pad_mode power mel_scale mel_norm top_db "
-            "scaling"
-        ).split()
-        return {**config, **{name: getattr(self, name) for name in names}}
+        return {**config, **{name: getattr(self, name) for name in _ARGUMENTS}}
 
     def _check_settings(self) -> None:
         for name in ("sample_rate_hz", "n_fft", "hop_length", "n_mels", "power", "top_db"):
@@ -183,3 +181,8 @@ class LogMelSpectrogram(keras.layers.Layer):
                 raise ValueError(
                     f"LogMelSpectrogram expected {name} to be one of {choices}, received {getattr(self, name)!r}."
                 )
+
+
+_ARGUMENTS = [
+    name for name in inspect.signature(LogMelSpectrogram.__init__).parameters if name not in ("self", "kwargs")
+]

@@ -47,9 +47,7 @@ class Catalog:
         """The same catalog with only the rows where `mask` is true; `note` is kept if that leaves any row out."""
         if mask.all():
             return self
-        return dataclasses.replace(
-            self, tracks=self.tracks[mask].reset_index(drop=True), notes=(*self.notes, note)
-        )
+        return dataclasses.replace(self, tracks=self.tracks[mask].reset_index(drop=True), notes=(*self.notes, note))
 
     def class_indices(self, tracks: pd.DataFrame) -> list[int]:
         """The class index of each row's label."""

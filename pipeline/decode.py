@@ -44,6 +44,7 @@ class AudioInfo:
 
     @property
     def duration_seconds(self) -> float:
+        """Length in seconds."""
         return self.samples / self.sample_rate_hz
 
 
@@ -57,9 +58,7 @@ def read_info(path: str | os.PathLike) -> AudioInfo:
         return AudioInfo(sound.samplerate, sound.channels, samples)
 
 
-def decode_crop(
-    path: str | os.PathLike, sample_rate_hz: int, crop_samples: int, position: float = 0.0
-) -> np.ndarray:
+def decode_crop(path: str | os.PathLike, sample_rate_hz: int, crop_samples: int, position: float = 0.0) -> np.ndarray:
     """Decodes one crop of a file: seek, read, mono, resample.
 
     Args:

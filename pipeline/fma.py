@@ -105,9 +105,7 @@ def _label_by_genre(
         ]
     else:
         chosen = list(table.loc[table["parent"] == 0, "title"])
-    members = {
-        title: descendants(table, genre_id) for genre_id, title in title_of.items() if title in set(chosen)
-    }
+    members = {title: descendants(table, genre_id) for genre_id, title in title_of.items() if title in set(chosen)}
     matches = [[title for title, ids in members.items() if ids & track_ids] for track_ids in tracks["genres_all"]]
     counts = pd.Series([len(titles) for titles in matches], index=tracks.index, dtype=int)
     tracks = tracks.assign(label=[titles[0] if titles else "" for titles in matches])
@@ -156,7 +154,7 @@ def _read_tracks(path: Path) -> pd.DataFrame:
             keep_default_na=False,
         )
         tracks["track_id"] = tracks["track_id"].astype(int)
-        tracks["genres_all"] = [frozenset(json.loads(ids or "[]")) for ids in tracks["genres_all"]]
+        tracks["genres_all"] = tracks["genres_all"].map(lambda ids: frozenset(json.loads(ids or "[]")))
     except (ValueError, TypeError, pd.errors.ParserError) as error:
         raise CatalogError(f"expected FMA's tracks.csv at {path}, but a row cannot be read: {error}") from error
     return tracks

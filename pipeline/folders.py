@@ -74,7 +74,9 @@ def load_csv(table_path: str | Path, genres: Sequence[str] = (), seed: int = 0) 
     blank = table.index[(table["path"] == "") | (table["label"] == "")]
     if table.empty or len(blank):
         what = f"row {blank[0] + 2} without" if len(blank) else "no rows, so no"
-        raise CatalogError(f"expected a path and a label in every row of {table_path}, found {what} one; mend the table")
+        raise CatalogError(
+            f"expected a path and a label in every row of {table_path}, found {what} one; mend the table"
+        )
     tracks = table.assign(path=[str(table_path.parent / path) for path in table["path"]])
     if "track_id" not in tracks:
         tracks["track_id"] = table["path"]
@@ -91,5 +93,7 @@ def _finish(tracks: pd.DataFrame, genres: Sequence[str], seed: int) -> Catalog:
     unknown = sorted(set(split) - set(_SPLIT_NAMES))
     if unknown:
         found = ", ".join(repr(name) for name in unknown)
-        raise CatalogError(f"expected every split to be one of {', '.join(_SPLIT_NAMES)}, found {found}; mend the table")
+        raise CatalogError(
+            f"expected every split to be one of {', '.join(_SPLIT_NAMES)}, found {found}; mend the table"
+        )
     return make_catalog(tracks.assign(split=split.map(_SPLIT_NAMES)), (), catalog.notes)

@@ -52,9 +52,7 @@ def probe_file(path: str) -> ProbeResult:
         result = dataclasses.replace(result, sample_rate_hz=info.sample_rate_hz, channels=info.channels)
         for block in decode_blocks(path):
             samples += len(block)
-        return dataclasses.replace(
-            result, duration_seconds=round(samples / info.sample_rate_hz, 3), decodable=1
-        )
+        return dataclasses.replace(result, duration_seconds=round(samples / info.sample_rate_hz, 3), decodable=1)
     except DecodeError as error:
         return dataclasses.replace(result, reason=str(error))
 

@@ -113,7 +113,9 @@ def test_label_with_one_clip_is_refused_by_name(tmp_path: Path):
 
 
 def test_label_of_one_artist_is_refused_by_name():
-    tracks = pd.DataFrame({"label": ["Rock"] * 9 + ["Jazz"] * 9, "artist": ["only"] * 9 + list("abcdefghi"), "album": ""})
+    tracks = pd.DataFrame(
+        {"label": ["Rock"] * 9 + ["Jazz"] * 9, "artist": ["only"] * 9 + list("abcdefghi"), "album": ""}
+    )
     with pytest.raises(CatalogError, match=r"at least 3 artists .* Rock \(1\)"):
         assign_splits(tracks)
 

@@ -97,7 +97,9 @@ def test_readme_commands_run(small_fma, tmp_path: Path):
     commands = "".join(readme_blocks("sh")).replace("\\\n", " ").splitlines()
     ran = set()
     for command in commands:
-        words = shlex.split(command.split(" #")[0].replace("/data/fma", str(small_fma)).replace("/data/music", str(music)))
+        words = shlex.split(
+            command.split(" #")[0].replace("/data/fma", str(small_fma)).replace("/data/music", str(music))
+        )
         if words[:1] == ["make"]:
             subprocess.run([*words, "--dry-run"], cwd=ROOT, check=True, capture_output=True)
         elif words[:2] == ["python", "-m"]:

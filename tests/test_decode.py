@@ -125,7 +125,7 @@ def test_bad_files_are_named_by_reason(tmp_path: Path, clips):
 def test_ten_hours_promised(tmp_path: Path, clips):
     # An Info frame may promise anything; what is asked for behind the end is a failure, not silence.
     data = without_length_tag(clips[1].read_bytes())
-    offset, header = decode.mp3_frames.find_frame(data, 0)
+    _, header = decode.mp3_frames.find_frame(data, 0)
     path = tmp_path / "ten_hours.mp3"
     path.write_bytes(decode.mp3_frames.info_frame(header, 10 * 3600 * header.sample_rate_hz // header.samples) + data)
     with pytest.raises(DecodeError, match="truncated"):
@@ -160,7 +160,10 @@ def test_odd_files_agree_with_ffmpeg_and_mpg123():
             compared += 1
             # ffmpeg and mpg123 themselves differ by a frame where one is cut or one holds only decoder delay.
             fits = min(expected) - 1152 <= samples <= max(expected) + 1152
-            if not fits or (info.sample_rate_hz, info.channels) != (int(row["ffmpeg_rate"]), int(row["ffmpeg_channels"])):
+            if not fits or (info.sample_rate_hz, info.channels) != (
+                int(row["ffmpeg_rate"]),
+                int(row["ffmpeg_channels"]),
+            ):
                 wrong.add(name)
     assert compared > 50
     assert wrong <= set(ODD_EXCEPTIONS)

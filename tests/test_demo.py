@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 import soundfile
 
-from pipeline.demo import GENRES, TRACKS_PER_SPLIT, plan_tracks, write_demo_data
+from pipeline.demo import write_demo_data
+from pipeline.demo_plan import GENRES, TRACKS_PER_SPLIT, plan_tracks
 
 SEED = 3
 FEW_TRACKS = {"training": 1, "validation": 1, "test": 1}  # of each of three styles, and the broken file

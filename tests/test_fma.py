@@ -124,7 +124,9 @@ def test_real_tables(tmp_path: Path):
     assert labels.to_dict() == rows["track", "genre_top"].to_dict()
     assert catalog.tracks.set_index("track_id")["split"].to_dict() == rows["set", "split"].to_dict()
     punk = load_fma(tmp_path, "full", ("Punk", "Hip-Hop")).tracks
-    assert all("25" in text for text in truth.loc[punk.loc[punk["label"] == "Punk", "track_id"], ("track", "genres_all")])
+    assert all(
+        "25" in text for text in truth.loc[punk.loc[punk["label"] == "Punk", "track_id"], ("track", "genres_all")]
+    )
 
 
 def test_real_music():

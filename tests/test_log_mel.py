@@ -60,7 +60,7 @@ def test_equal_to_librosa(settings: dict):
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_equal_to_librosa_on_real_clips(settings: dict):
     layer = LogMelSpectrogram(scaling="decibel", **settings)
-    files = sorted(shared("real_music").glob("fma_small/*/*.mp3"))[::40] + [shared("fma_small") / "000" / "000002.mp3"]
+    files = [*sorted(shared("real_music").glob("fma_small/*/*.mp3"))[::40], shared("fma_small") / "000" / "000002.mp3"]
     for file in files:
         waveform = decode_crop(file, layer.sample_rate_hz, 5 * layer.sample_rate_hz, 0.4)
         ours = layer(waveform[np.newaxis]).numpy()[0, :, :, 0]
@@ -88,7 +88,9 @@ def test_a_clip_does_not_depend_on_its_batch(rng):
 
 def test_scalings(rng):
     waveform = rng.standard_normal((2, 22050)).astype(np.float32) * np.linspace(0, 1, 22050, dtype=np.float32)
-    decibel, unit, standardized = (LogMelSpectrogram(scaling=s)(waveform).numpy() for s in ("decibel", "unit", "standardized"))
+    decibel, unit, standardized = (
+        LogMelSpectrogram(scaling=s)(waveform).numpy() for s in ("decibel", "unit", "standardized")
+    )
     np.testing.assert_allclose(unit, (decibel + 80) / 80, atol=1e-6)
     assert unit.min() >= 0 and unit.max() == 1
     np.testing.assert_allclose(standardized.mean(axis=(1, 2, 3)), 0, atol=1e-4)
@@ -148,7 +150,7 @@ def test_settings_out_of_range(settings: dict, message: str):
 
 
 def test_too_short_a_waveform_is_refused():
-    with pytest.raises(ValueError, match="at least 1025 samples .* received 1024"):
+    with pytest.raises(ValueError, match=r"at least 1025 samples .* received 1024"):
         LogMelSpectrogram()(np.zeros((1, 1024), np.float32))
     with pytest.raises(ValueError, match="at least 2048 samples"):
         LogMelSpectrogram(center=False)(np.zeros((1, 2047), np.float32))

@@ -92,7 +92,9 @@ class TestEveryNetwork:
         keras.utils.set_random_seed(0)
         model = build_audio_classifier(network, 2, small_front_end())
         time = np.arange(4000) / 8000
-        waveform = np.stack([np.sin(2 * np.pi * hz * time) for hz in (200, 300, 250, 2000, 3000, 2500)]).astype("float32")
+        waveform = np.stack([np.sin(2 * np.pi * hz * time) for hz in (200, 300, 250, 2000, 3000, 2500)]).astype(
+            "float32"
+        )
         waveform += 0.01 * rng.standard_normal(waveform.shape).astype("float32")
         model.compile(keras.optimizers.Adam(3e-3), "sparse_categorical_crossentropy")
         # Half precision is emulated, slowly, on a CPU: there a few finite steps must do.

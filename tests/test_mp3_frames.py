@@ -66,5 +66,5 @@ def test_several_id3_tags_and_their_syncsafe_sizes():
 
 def test_no_frame_in_noise(rng):
     for size in (0, 1, 3, 4, 5000):
-        assert mp3_frames.find_frame(bytes(rng.integers(0, 255, size, dtype="uint8")) , 0) is None
+        assert mp3_frames.find_frame(bytes(rng.integers(0, 255, size, dtype="uint8")), 0) is None
     assert mp3_frames.parse_header(b"\xff\xfb\xff\x00") is None  # bit rate index 15 is forbidden

@@ -75,7 +75,7 @@ def test_predictions_are_the_models_own(run):
     assert (test["label"] == test["predicted"]).mean() == pytest.approx(metrics["test"]["clip"]["accuracy"])
     # From the saved model alone, clip by clip.
     model = keras.models.load_model(run_dir / "model.keras", compile=False)
-    catalog, ledger = prepare(own)
+    _, ledger = prepare(own)
     for path, expected in zip(table["path"][:4], probabilities, strict=False):
         ((waveforms, _),) = eval_dataset([path], ledger, sample_rate_hz=8000, crop_seconds=2, batch_size=64)
         np.testing.assert_allclose(model(waveforms).numpy().mean(axis=0), expected, atol=1e-5)
@@ -165,7 +165,8 @@ def test_repeats_and_resumption_are_exact(small_fma, tmp_path: Path):
     for name in ("four", "killed"):
         pd.testing.assert_frame_equal(history_of(tmp_path / name), expected, check_exact=True)
         ours, theirs = (
-            keras.models.load_model(tmp_path / run / "model.keras", compile=False).get_weights() for run in (name, "one")
+            keras.models.load_model(tmp_path / run / "model.keras", compile=False).get_weights()
+            for run in (name, "one")
         )
         for a, b in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(a, b)
@@ -173,7 +174,9 @@ def test_repeats_and_resumption_are_exact(small_fma, tmp_path: Path):
 
 
 def test_schedule_of_a_continued_run_is_that_of_an_uninterrupted_one(settings):
-    history = [{"epoch": i + 1, "val_loss": loss} for i, loss in enumerate([1.0, 0.9, 0.9, 0.9, 0.9, 0.8, 0.8, 0.8, 0.8, 0.8])]
+    history = [
+        {"epoch": i + 1, "val_loss": loss} for i, loss in enumerate([1.0, 0.9, 0.9, 0.9, 0.9, 0.8, 0.8, 0.8, 0.8, 0.8])
+    ]
     own = replace(settings, early_stopping_patience=4)
 
     def walk(model: keras.Model, rows: list[dict], done: list[dict]) -> list[tuple[float, bool]]:
@@ -258,7 +261,7 @@ def test_foreign_or_unwritable_output_dir(settings, tmp_path: Path):
     (tmp_path / "photos" / "cat.jpg").touch()
     with pytest.raises(ValueError, match="found other files; choose another --output_dir"):
         training.train(settings, tmp_path / "photos")
-    with pytest.raises(OSError, match="cat.jpg"):
+    with pytest.raises(OSError, match=r"cat\.jpg"):
         training.train(settings, tmp_path / "photos" / "cat.jpg" / "run")
 
 
