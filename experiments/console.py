@@ -32,7 +32,7 @@ def run(main: Callable[[list[str]], None]) -> None:
         try:
             main(argv)
         except KeyboardInterrupt:
-            print("\nInterrupted. The same command goes on where this one stopped.", file=sys.stderr)
+            print("\nInterrupted. Run the same command again to go on.", file=sys.stderr)
             sys.exit(130)
         except (ValueError, OSError) as error:
             if logging.level_debug():  # --verbosity=1 shows where it was raised

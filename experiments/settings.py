@@ -53,12 +53,18 @@ class Settings:
     pad_mode: str = _setting("reflect", "features", "Padding of the ends of a waveform.", ("reflect", "constant"))
     top_db: float = _setting(80.0, "features", "Dynamic range below the loudest bin in dB.")
     scaling: str = _setting(
-        "unit", "features", "unit: dB mapped to 0…1; standardized: zero mean, unit variance.", ("unit", "standardized")
+        "standardized",
+        "features",
+        "unit: dB mapped to 0…1; standardized: zero mean, unit variance.",
+        ("unit", "standardized"),
     )
     model: str = _setting("cnn2d_bn", "training", "Network by name; a wrong name lists them.")
     epochs: int = _setting(30, "training", "Passes over the training clips at most.")
-    batch_size: int = _setting(32, "training", "Crops a batch.")
+    batch_size: int = _setting(16, "training", "Crops a batch.")
     learning_rate: float = _setting(1e-3, "training", "Adam's learning rate at the start.")
+    label_smoothing: float = _setting(
+        0.1, "training", "Share of each training label that is spread over all labels, 0…1: fewer overconfident errors."
+    )
     early_stopping_patience: int = _setting(20, "training", "Epochs without a better validation loss before stopping.")
     early_stopping_min_delta: float = _setting(0.005, "training", "Smallest fall of the validation loss that counts.")
     plateau_factor: float = _setting(0.8, "training", "Learning rate factor when the validation loss stands still.")

@@ -25,7 +25,7 @@ from pipeline.catalog import Catalog
 from pipeline.dataset import iterate, train_dataset
 from pipeline.failures import FailureLedger
 
-# (waveform [batch, samples], class index [batch]) -> (mean loss, number of correct examples)
+# (waveform [batch, samples], class index [batch]) -> (mean cross-entropy, number of correct examples)
 TrainStep = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
@@ -106,7 +106,11 @@ def _set_up_tensorflow(settings: Settings) -> None:
 
 
 def _make_train_step(model: keras.Model, settings: Settings) -> TrainStep:
-    loss_function = keras.losses.SparseCategoricalCrossentropy()  # on softmax's logits, which Keras finds
+    # Both are computed on the softmax's logits, which Keras finds. What is reported is the plain cross-entropy, as for
+    # validation; what is minimised has smoothed labels.
+    cross_entropy = keras.losses.SparseCategoricalCrossentropy()
+    objective = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
+    num_classes = model.output_shape[-1]
     crop_samples = round(settings.crop_seconds * settings.sample_rate_hz) or None
 
     @tf.function(
@@ -116,12 +120,12 @@ def _make_train_step(model: keras.Model, settings: Settings) -> TrainStep:
     def step(waveform: tf.Tensor, class_index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             probabilities = model(waveform, training=True)  # [batch, classes]
-            loss = loss_function(class_index, probabilities)
+            loss = objective(tf.one_hot(class_index, num_classes), probabilities)
             scaled = model.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, model.trainable_variables)
         model.optimizer.apply(gradients, model.trainable_variables)
         hits = tf.equal(tf.argmax(probabilities, axis=1, output_type=tf.int32), class_index)
-        return loss, tf.reduce_sum(tf.cast(hits, tf.int32))
+        return cross_entropy(class_index, probabilities), tf.reduce_sum(tf.cast(hits, tf.int32))
 
     return step
 

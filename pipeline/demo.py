@@ -110,7 +110,7 @@ def _is_filled(data_dir: Path, stamp: Mapping) -> bool:
         if found == json.dumps(stamp):
             return True
     raise ValueError(
-        f"Expected {data_dir} to be absent, empty or the demo data set {json.dumps(stamp)}, found {found}. "
+        f"expected {data_dir} to be absent, empty or the demo data set {json.dumps(stamp)}, found {found}. "
         "Choose another --data_dir, or remove this one."
     )
 

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -142,27 +141,32 @@ def history_of(run_dir: Path) -> pd.DataFrame:
     return pd.read_csv(run_dir / "history.csv", float_precision="round_trip").drop(columns=timing)
 
 
+def interrupt_after(checkpoint: Path, how: signal.Signals, command: list[str]) -> int:
+    """Starts a command, signals it as soon as the checkpoint is there, and returns its exit status."""
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(how)
+    return process.wait()
+
+
 def test_repeats_and_resumption_are_exact(small_fma, tmp_path: Path):
-    """Three runs in processes of their own: one worker, four workers, and one killed after its first epoch."""
-    common = SMALL_RUN | {"dataset": "fma", "data_dir": small_fma, "epochs": 3, "model": "cnn2d", "seed": 5}
+    """Three runs in processes of their own: one worker, four workers, and one stopped by Ctrl-C and by kill -9."""
+    common = SMALL_RUN | {"dataset": "fma", "data_dir": small_fma, "epochs": 4, "model": "cnn2d", "seed": 5}
     flags = [*as_flags(**common), "--deterministic"]
     run_script("train", *flags, "--decode_workers=1", f"--output_dir={tmp_path / 'one'}")
     run_script("train", *flags, "--decode_workers=4", f"--output_dir={tmp_path / 'four'}")
-    command = [sys.executable, "-m", "experiments.train", *flags, f"--output_dir={tmp_path / 'killed'}"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    first = tmp_path / "killed" / "checkpoints" / "epoch-0001.npz"
-    deadline = time.monotonic() + 200
-    while not first.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert first.exists() and not (tmp_path / "killed" / "metrics.json").exists()
-    resumed = run_script("train", *flags, f"--output_dir={tmp_path / 'killed'}")
-    assert "after epoch" in resumed.stdout
+    stopped = tmp_path / "stopped"
+    command = [sys.executable, "-m", "experiments.train", *flags, f"--output_dir={stopped}"]
+    assert interrupt_after(stopped / "checkpoints" / "epoch-0001.npz", signal.SIGINT, command) == 130
+    assert interrupt_after(stopped / "checkpoints" / "epoch-0003.npz", signal.SIGKILL, command) == -signal.SIGKILL
+    assert (stopped / "checkpoints" / "epoch-0003.npz").exists() and not (stopped / "metrics.json").exists()
+    assert "after epoch" in run_script("train", *flags, f"--output_dir={stopped}").stdout
 
     expected = history_of(tmp_path / "one")
-    assert len(expected) == 3
-    for name in ("four", "killed"):
+    assert len(expected) == 4
+    for name in ("four", "stopped"):
         pd.testing.assert_frame_equal(history_of(tmp_path / name), expected, check_exact=True)
         ours, theirs = (
             keras.models.load_model(tmp_path / run / "model.keras", compile=False).get_weights()
