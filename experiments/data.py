@@ -33,7 +33,7 @@ def load_catalog(settings: Settings) -> Catalog:
 
 
 def prepare(settings: Settings, splits: Sequence[str] = SPLITS) -> tuple[Catalog, FailureLedger]:
-    """Loads a catalog, checks it, sets aside missing files, and prints what there is.
+    """Loads a catalog, checks it, records missing files as failures, and prints what there is.
 
     Args:
         settings: of the run.
@@ -57,9 +57,10 @@ def prepare(settings: Settings, splits: Sequence[str] = SPLITS) -> tuple[Catalog
     ledger = FailureLedger(len(catalog.tracks), settings.max_failure_rate)
     for path in catalog.tracks.loc[missing, "path"]:
         ledger.record(path, "file not found", occurrences=0)
-    catalog = catalog.keep(~missing, f"left out {missing.sum()} clips whose files do not exist")
     check_splits(catalog, splits)
     print(describe(catalog))
+    if missing.any():
+        print(f"note: {missing.sum()} clips will be skipped, because their files do not exist")
     return catalog, ledger
 
 
@@ -73,6 +74,16 @@ def describe(catalog: Catalog) -> str:
     return "\n".join([*lines, *(f"note: {note}" for note in catalog.notes)])
 
 
+def describe_failures(path: Path, ledger: FailureLedger, catalog: Catalog) -> str:
+    """One line that counts the undecodable files by label and names the file that lists them."""
+    failed = ledger.failures
+    if not failed:
+        return "every file could be decoded"
+    labels = catalog.tracks[catalog.tracks["path"].isin(failed)].drop_duplicates("path")["label"]
+    counts = ", ".join(f"{label} {count}" for label, count in labels.value_counts().sort_index().items())
+    return f"{len(failed)} file{'s' * (len(failed) > 1)} could not be decoded ({counts}): see {path}"
+
+
 def write_failures(path: Path, ledger: FailureLedger, catalog: Catalog) -> None:
     """Writes failures.csv: track_id, path, split, label, reason, occurrences (crops asked for in vain)."""
     rows = catalog.tracks.drop_duplicates("path").set_index("path")[["track_id", "split", "label"]]
@@ -80,10 +91,8 @@ def write_failures(path: Path, ledger: FailureLedger, catalog: Catalog) -> None:
         writer = csv.writer(file)
         writer.writerow(("track_id", "path", "split", "label", "reason", "occurrences"))
         for failed, failure in ledger.failures.items():
-            known = rows.loc[failed] if failed in rows.index else {"track_id": "", "split": "", "label": ""}
-            writer.writerow(
-                (known["track_id"], failed, known["split"], known["label"], failure.reason, failure.occurrences)
-            )
+            track_id, split, label = rows.loc[failed]
+            writer.writerow((track_id, failed, split, label, failure.reason, failure.occurrences))
 
 
 def read_failures(path: Path, ledger: FailureLedger) -> None:

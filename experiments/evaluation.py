@@ -13,7 +13,7 @@ import pandas as pd
 import tensorflow as tf
 
 from experiments.console import progress
-from experiments.data import FAILURES_FILE, prepare, write_failures
+from experiments.data import FAILURES_FILE, describe_failures, prepare, write_failures
 from experiments.metrics import classification_metrics, mean_by_clip
 from experiments.plots import plot_confusion_matrix
 from experiments.run_dir import MODEL_FILE, read_data, write_text, written_whole
@@ -158,6 +158,7 @@ def evaluate_run(run_dir: Path, settings: Settings, split: str, output_dir: Path
         predictions = predict_split(make_predict_function(model), catalog, split, settings, ledger)
     finally:
         write_failures(output_dir / FAILURES_FILE, ledger, catalog)
+        print(describe_failures(output_dir / FAILURES_FILE, ledger, catalog))
     return write_evaluation(output_dir, {split: predictions}, labels)[split]
 
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 from experiments import evaluation
 from experiments.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
 from experiments.console import progress
-from experiments.data import FAILURES_FILE, prepare, read_failures, write_failures
+from experiments.data import FAILURES_FILE, describe_failures, prepare, read_failures, write_failures
 from experiments.plots import plot_curves
 from experiments.run_dir import MODEL_FILE, open_run, written_whole
 from experiments.settings import Settings
@@ -65,6 +65,7 @@ def train(settings: Settings, output_dir: str | Path) -> dict:
         return evaluation.write_evaluation(run_dir, splits, catalog.labels)
     finally:
         write_failures(run_dir / FAILURES_FILE, ledger, catalog)
+        print(describe_failures(run_dir / FAILURES_FILE, ledger, catalog))
 
 
 def build_model(settings: Settings, num_classes: int) -> keras.Model:
