@@ -56,7 +56,7 @@ def restore_checkpoint(directory: Path, model: keras.Model) -> TrainingState:
     """
     for path in sorted(directory.glob("epoch-*.npz"), reverse=True):
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 values = {name: arrays[name] for name in arrays.files}
         except (OSError, ValueError, zipfile.BadZipFile) as error:
             print(f"warning: {path} cannot be read ({error}); trying the one before")
