@@ -34,7 +34,7 @@ clean:
 	rm -rf $(DEMO_DATA) $(DEMO_RUN) .pytest_cache .ruff_cache .mypy_cache
 
 # The first of these that runs and is 3.11 or 3.12 (a name on the PATH may be a shim that does not).
-$(VENV)/installed: requirements.lock setup.cfg
+$(VENV)/installed: requirements.lock
 	@for python in python3 python3.12 python3.11 python; do \
 		if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then \
 			found="$$python"; break; \
