@@ -14,7 +14,7 @@ from pipeline.demo import write_demo_data
 from pipeline.failures import FailureLedger
 from pipeline.fma import load_fma
 from pipeline.folders import load_csv, load_folders
-from pipeline.probe import leave_out_undecodable
+from pipeline.probe import leave_out_undecodable, probe_file
 
 FAILURES_FILE = "failures.csv"
 
@@ -96,9 +96,10 @@ def write_failures(path: Path, ledger: FailureLedger, catalog: Catalog) -> None:
 
 
 def read_failures(path: Path, ledger: FailureLedger) -> None:
-    """Takes up the failures that an interrupted run has already written."""
+    """Takes up the failures that an earlier part of the run has written, unless the file has been repaired since."""
     if not path.is_file():
         return
     with open(path, encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            ledger.record(row["path"], row["reason"], int(row["occurrences"]))
+            if not probe_file(row["path"]).decodable:
+                ledger.record(row["path"], row["reason"], int(row["occurrences"]))

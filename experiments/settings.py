@@ -84,8 +84,8 @@ class Settings:
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
 
-# What may differ when a run is continued: it changes the speed, not the result.
-FREE_FIELDS = frozenset(("decode_workers",))
+# What may differ when a run is continued: it changes the speed or when to give up, not the result.
+FREE_FIELDS = frozenset(("decode_workers", "max_failure_rate"))
 
 
 def define_flags(*groups: str) -> None:

@@ -131,7 +131,7 @@ def _read_mono(sound: soundfile.SoundFile, start: int, wanted: int, seek: bool =
     if seek and start:
         sound.seek(start)
     audio = sound.read(wanted, dtype="float32", always_2d=True)  # [samples, channels]
-    if len(audio) < wanted - _TRUNCATION_TOLERANCE_SECONDS * sound.samplerate or len(audio) == 0:
+    if len(audio) < wanted - _TRUNCATION_TOLERANCE_SECONDS * sound.samplerate or (start == 0 and len(audio) == 0):
         decoded, promised = (start + len(audio)) / sound.samplerate, (start + wanted) / sound.samplerate
         raise DecodeError(f"truncated: no audio after {decoded:.2f} s where its header promises {promised:.2f} s")
     # Adding columns is several times faster than audio.mean(axis=1), which strides over pairs.

@@ -122,6 +122,18 @@ def test_bad_files_are_named_by_reason(tmp_path: Path, clips):
             decode_crop(tmp_path / name, RATE_HZ, 0)
 
 
+def test_promise_of_a_frame_too_many_is_no_truncation_wherever_a_block_ends(tmp_path: Path, clips):
+    # As ffmpeg cuts FMA's clips. The last block may then hold nothing but what is missing.
+    data = without_length_tag(clips[1].read_bytes())
+    _, header = decode.mp3_frames.find_frame(data, 0)
+    exact = decode.mp3_frames.count_frames(data, 0, header)
+    path = tmp_path / "one_more.mp3"
+    path.write_bytes(decode.mp3_frames.info_frame(header, exact + 1) + data)
+    promised = read_info(path).samples
+    for block_samples in (promised - 100, promised - header.samples, 5000):
+        assert sum(len(block) for block in decode_blocks(path, block_samples)) == promised
+
+
 def test_ten_hours_promised(tmp_path: Path, clips):
     # An Info frame may promise anything; what is asked for behind the end is a failure, not silence.
     data = without_length_tag(clips[1].read_bytes())

@@ -18,10 +18,11 @@ from PIL import Image
 
 from experiments import evaluation, training
 from experiments.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
-from experiments.data import prepare, write_failures
+from experiments.data import prepare, read_failures, write_failures
 from experiments.settings import Settings
 from layers.models import NETWORKS
 from pipeline.dataset import eval_dataset
+from pipeline.failures import FailureLedger
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +99,9 @@ def test_evaluation_of_a_saved_run_repeats_its_figures(run, tmp_path: Path):
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "again" / "predictions.csv"), theirs, atol=1e-6)
 
 
-def test_evaluation_on_another_data_set(run, settings, small_fma, tmp_path: Path):
+@pytest.mark.parametrize("run", ["cnn2d_bn"], indirect=True)
+def test_evaluation_on_another_data_set(run, tmp_path: Path):
     run_dir, own, _ = run
-    if own.model != "cnn2d_bn":
-        pytest.skip("once is enough")
     table = pd.read_csv(run_dir / "predictions.csv")[["path", "label"]]
     table.iloc[:4].to_csv(tmp_path / "mine.csv", index=False)  # fewer labels than the model knows, and no split
     others = replace(own, dataset="csv", data_dir=str(tmp_path / "mine.csv"))
@@ -234,6 +234,16 @@ def test_too_many_failures_stop_the_run_and_are_written_down(settings, small_fma
     with pytest.raises(ValueError, match=r"at most 0 undecodable files of 25 \(max_failure_rate=0\.01\), found 1"):
         training.train(replace(settings, max_failure_rate=0.01), tmp_path / "run")
     assert len((tmp_path / "run" / "failures.csv").read_text().splitlines()) == 2
+    # The message's own remedy: the same run goes on with a larger budget.
+    training.train(settings, tmp_path / "run")
+
+
+def test_repaired_file_no_longer_counts(clips, tmp_path: Path):
+    failed = tmp_path / "failures.csv"
+    failed.write_text(f"path,reason,occurrences\n{clips[0]},file not found,3\n{tmp_path}/gone.mp3,file not found,2\n")
+    ledger = FailureLedger(2, 0.5)
+    read_failures(failed, ledger)
+    assert {path: failure.occurrences for path, failure in ledger.failures.items()} == {f"{tmp_path}/gone.mp3": 2}
 
 
 @pytest.mark.parametrize(
