@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from experiments.run_dir import written_whole
+from experiments.atomic import written_whole
 
 _KEPT = 2
 

@@ -9,25 +9,35 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TextIO
 
 from absl import app, logging
 from tqdm import tqdm
 
 # libmpg123 prints its complaints to standard error from C, between the lines of a progress bar. What they mean for
-# a file stands in the failure ledger.
-_DECODER_NOISE = re.compile(
+# a file stands in the failure ledger. TensorFlow's converters print what they do.
+_NATIVE_NOISE = re.compile(
     rb"\s*$|\[src/libmpg123/|Note: (Illegal Audio-MPEG|Trying to resync|Skipped|Hit end)|"
-    rb"Warning: (Xing stream size|Encountered more data|Real sample count)"
+    rb"Warning: (Xing stream size|Encountered more data|Real sample count)|"
+    rb"WARNING: All log messages before absl::InitializeLog|[WI]0000 00:00:|INFO: Created TensorFlow Lite XNNPACK"
 )
 
 
-def run(main: Callable[[list[str]], None]) -> None:
-    """Runs a script's `main`: parses flags, refuses stray arguments, and turns a user's mistake into one message."""
+def run(main: Callable[[list[str]], None], arguments: str = "") -> None:
+    """Runs a script's `main`: parses flags, and turns a user's mistake into one message.
+
+    Args:
+        main: is called with the program's name and what is left beside the flags.
+        arguments: what that is, for a script that needs some; without it they are refused.
+    """
 
     def guarded(argv: list[str]) -> None:
-        if len(argv) > 1:
+        if len(argv) > 1 and not arguments:
             raise app.UsageError(f"expected only flags (--name=value), received {' '.join(argv[1:])!r}")
+        if len(argv) == 1 and arguments:
+            raise app.UsageError(f"expected {arguments} beside the flags, received none")
+        if logging.get_verbosity() == logging.INFO:  # absl's default, under which TensorFlow reports each file it saves
+            logging.set_verbosity(logging.WARNING)
         _filter_native_stderr()
         try:
             main(argv)
@@ -48,6 +58,11 @@ def progress(items: Iterable | None, total: int | None = None, description: str 
     return tqdm(items, total=total, desc=description, disable=None, dynamic_ncols=True, **options)
 
 
+def write(text: str, file: TextIO) -> None:
+    """Writes text without tearing a progress bar on the same terminal."""
+    tqdm.write(text, file=file, end="")
+
+
 def _filter_native_stderr() -> None:
     """Sends file descriptor 2, which C libraries write to, through a filter; Python's sys.stderr goes around it."""
     terminal = os.dup(2)
@@ -60,7 +75,7 @@ def _filter_native_stderr() -> None:
     def forward() -> None:
         with os.fdopen(reader, "rb") as lines:
             for line in lines:
-                if not _DECODER_NOISE.match(line):
+                if not _NATIVE_NOISE.match(line):
                     os.write(terminal, line)
 
     thread = threading.Thread(target=forward, daemon=True)

@@ -6,8 +6,8 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.atomic import written_whole
 from experiments.console import progress
-from experiments.run_dir import written_whole
 from experiments.settings import Settings
 from pipeline.catalog import SPLITS, Catalog, CatalogError, check_artists, check_splits, missing_files
 from pipeline.demo import write_demo_data

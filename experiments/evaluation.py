@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from experiments.atomic import write_text, written_whole
 from experiments.console import progress
 from experiments.data import FAILURES_FILE, describe_failures, prepare, write_failures
 from experiments.metrics import classification_metrics, mean_by_clip
 from experiments.plots import plot_confusion_matrix
-from experiments.run_dir import MODEL_FILE, read_data, write_text, written_whole
+from experiments.run_dir import MODEL_FILE, read_data
 from experiments.settings import Settings
 from layers.log_mel import LogMelSpectrogram
 from pipeline.catalog import Catalog

@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from experiments.run_dir import written_whole
+from experiments.atomic import written_whole
 
 matplotlib.use("Agg")
 
@@ -69,6 +69,41 @@ def plot_confusion_matrix(
     for true, guess in np.ndindex(count, count):
         colour = "white" if shares[true, guess] > 0.6 else "black"
         axis.text(guess, true, counts[true, guess], ha="center", va="center", color=colour)
+    _save(figure, path)
+
+
+_SHOWN_LABELS = 9
+
+
+def plot_timeline(edges: np.ndarray, windows: np.ndarray, labels: Sequence[str], title: str, path: Path) -> None:
+    """Probabilities over time, stacked to 1; of many labels the most probable ones, and the rest together in grey.
+
+    Args:
+        edges: where the windows begin, and the end, in seconds [windows + 1].
+        windows: probabilities [windows, classes].
+        labels: names of the classes.
+        title: above the plot.
+        path: a PNG.
+    """
+    order = np.argsort(-windows.mean(axis=0), kind="stable")
+    shown = np.sort(order[:_SHOWN_LABELS])
+    shares, names = list(windows[:, shown].T), [labels[i] for i in shown]
+    colours = [f"C{i if i < 7 else i + 1}" for i in range(len(shown))]  # C7 is grey
+    if len(labels) > len(shown):
+        shares.append(1 - np.sum(shares, axis=0))
+        names.append(f"{len(labels) - len(shown)} others")
+        colours.append("0.8")
+    minutes = edges[-1] >= 120
+    times = edges / 60 if minutes else edges
+    figure, axis = plt.subplots(figsize=(10, 3.2), layout="constrained")
+    bottom = np.zeros(len(windows))
+    for share, name, colour in zip(shares, names, colours, strict=True):
+        axis.stairs(bottom + share, times, baseline=bottom, fill=True, color=colour, label=name)
+        bottom = bottom + share
+    axis.set_title(title, parse_math=False)
+    axis.set(xlabel=f"time ({'min' if minutes else 's'})", ylabel="probability", ylim=(0, 1))
+    axis.set_xlim(0, times[-1])
+    figure.legend(loc="outside right center", frameon=False, reverse=True)
     _save(figure, path)
 
 

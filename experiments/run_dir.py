@@ -1,35 +1,16 @@
-"""A run's directory: its settings, its data's identity, and files that appear whole or not at all."""
+"""A run's directory: its settings and its data's identity."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from experiments.atomic import write_text
 from experiments.settings import Settings, differences, read_settings
 from pipeline.catalog import SPLITS, Catalog
 
 SETTINGS_FILE, DATA_FILE, MODEL_FILE = "settings.json", "data.json", "model.keras"
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Yields a temporary name of the same suffix beside `path`, which is renamed to `path` if the block succeeds."""
-    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file whole."""
-    with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def open_run(run_dir: Path, settings: Settings, catalog: Catalog) -> None:

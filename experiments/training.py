@@ -13,11 +13,12 @@ import pandas as pd
 import tensorflow as tf
 
 from experiments import evaluation
+from experiments.atomic import written_whole
 from experiments.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
 from experiments.console import progress
 from experiments.data import FAILURES_FILE, describe_failures, prepare, read_failures, write_failures
 from experiments.plots import plot_curves
-from experiments.run_dir import MODEL_FILE, open_run, written_whole
+from experiments.run_dir import MODEL_FILE, open_run
 from experiments.settings import Settings
 from layers.classifier import build_audio_classifier
 from layers.log_mel import LogMelSpectrogram

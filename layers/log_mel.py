@@ -107,11 +107,20 @@ class LogMelSpectrogram(keras.layers.Layer):
         )
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """The constructor's own arguments by name."""
+        return {name: getattr(self, name) for name in _ARGUMENTS}
+
+    @property
     def min_samples(self) -> int:
         """Shortest waveform in samples that gives a frame."""
         if not self.center:
             return self.n_fft
         return self.n_fft // 2 + 1 if self.pad_mode == "reflect" else 1
+
+    def shortest_waveform(self, frames: int) -> int:
+        """Length in samples of the shortest waveform that gives this many frames."""
+        return max(self.min_samples, (frames - 1) * self.hop_length + (0 if self.center else self.n_fft))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.built = True  # kapre's layers hold constants only
@@ -127,8 +136,7 @@ class LogMelSpectrogram(keras.layers.Layer):
         if self.center:
             half = self.n_fft // 2
             waveform = tf.pad(waveform, [[0, 0], [half, half]], mode=self.pad_mode)  # [batch, samples + n_fft]
-        stft = self._stft(waveform[:, :, tf.newaxis])  # complex [batch, frames, n_fft // 2 + 1, 1]
-        power = tf.square(tf.math.real(stft)) + tf.square(tf.math.imag(stft))
+        power = self._power_spectrum(waveform)  # [batch, frames, n_fft // 2 + 1, 1]
         if self.power != 2.0:
             power = tf.pow(power, self.power / 2.0)
         mel = self._filterbank(power)  # [batch, frames, n_mels, 1]
@@ -137,6 +145,10 @@ class LogMelSpectrogram(keras.layers.Layer):
         decibel = kapre.backend.magnitude_to_decibel(mel, ref_value=1.0, amin=_AMIN, dynamic_range=self.top_db)
         decibel -= tf.reduce_max(decibel, axis=[1, 2, 3], keepdims=True)
         return self._scale(decibel)
+
+    def _power_spectrum(self, waveform: tf.Tensor) -> tf.Tensor:
+        stft = self._stft(waveform[:, :, tf.newaxis])  # complex [batch, frames, n_fft // 2 + 1, 1]
+        return tf.square(tf.math.real(stft)) + tf.square(tf.math.imag(stft))
 
     def _scale(self, decibel: tf.Tensor) -> tf.Tensor:
         if self.scaling == "unit":
@@ -156,7 +168,7 @@ class LogMelSpectrogram(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["dtype"]  # float32 under every policy
-        return {**config, **{name: getattr(self, name) for name in _ARGUMENTS}}
+        return {**config, **self.settings}
 
     def _check_settings(self) -> None:
         for name in ("sample_rate_hz", "n_fft", "hop_length", "n_mels", "power", "top_db"):

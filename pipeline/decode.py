@@ -18,9 +18,6 @@ import soxr
 
 from pipeline import mp3_frames
 
-# Info frames cut by ffmpeg promise a frame more than can be decoded, and a stream's last frame may be cut short:
-# only a shortfall beyond this is a truncated file.
-_TRUNCATION_TOLERANCE_SECONDS = 0.1
 _HEAD_BYTES = 8192
 
 
@@ -131,7 +128,9 @@ def _read_mono(sound: soundfile.SoundFile, start: int, wanted: int, seek: bool =
     if seek and start:
         sound.seek(start)
     audio = sound.read(wanted, dtype="float32", always_2d=True)  # [samples, channels]
-    if len(audio) < wanted - _TRUNCATION_TOLERANCE_SECONDS * sound.samplerate or (start == 0 and len(audio) == 0):
+    if len(audio) < wanted - mp3_frames.TRUNCATION_TOLERANCE_SECONDS * sound.samplerate or (
+        start == 0 and len(audio) == 0
+    ):
         decoded, promised = (start + len(audio)) / sound.samplerate, (start + wanted) / sound.samplerate
         raise DecodeError(f"truncated: no audio after {decoded:.2f} s where its header promises {promised:.2f} s")
     # Adding columns is several times faster than audio.mean(axis=1), which strides over pairs.

@@ -15,6 +15,15 @@ METADATA_FILE = "metadata.csv"
 _SPLIT_NAMES = {name: name for name in SPLITS} | {"train": "training", "val": "validation", "valid": "validation"}
 
 
+def find_audio(root: Path, pattern: str = "**/*") -> list[Path]:
+    """Lists the audio files below a folder in order of path, hidden ones left out."""
+    return sorted(
+        file
+        for file in root.glob(pattern)
+        if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file() and not file.name.startswith(".")
+    )
+
+
 def load_folders(root: str | Path, genres: Sequence[str] = (), seed: int = 0) -> Catalog:
     """Loads `root/<label>/**/<file>`: the first folder's name is the label.
 
@@ -32,11 +41,7 @@ def load_folders(root: str | Path, genres: Sequence[str] = (), seed: int = 0) ->
     root = Path(root)
     if not root.is_dir():
         raise CatalogError(f"expected a folder of label folders at {root}, found none; check --data_dir")
-    files = sorted(
-        file
-        for file in root.glob("*/**/*")
-        if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file() and not file.name.startswith(".")
-    )
+    files = find_audio(root, "*/**/*")
     if not files:
         raise CatalogError(
             f"expected audio files as {root}/<label>/…/<name>.mp3, found none; check --data_dir "

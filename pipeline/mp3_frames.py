@@ -22,8 +22,11 @@ _BIT_RATES_KBPS = {
     (False, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _SAMPLE_RATES_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
+# Info frames cut by ffmpeg promise a frame more than can be decoded, and a stream's last frame may be cut short:
+# only a shortfall beyond this is a truncated file.
+TRUNCATION_TOLERANCE_SECONDS = 0.1
 # libmpg123 gives up looking for a frame after this many bytes too.
-_MAX_JUNK_BYTES = 65536
+MAX_JUNK_BYTES = 65536
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +89,7 @@ def find_frame(data: bytes, start: int) -> tuple[int, FrameHeader] | None:
     Returns:
         Its offset and header, or None where there is none within the 64 KiB that decoders search.
     """
-    end = min(len(data), start + _MAX_JUNK_BYTES)
+    end = min(len(data), start + MAX_JUNK_BYTES)
     offset = data.find(0xFF, start, end)
     while offset >= 0:
         header = parse_header(data, offset)

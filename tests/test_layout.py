@@ -11,7 +11,7 @@ PACKAGES = ("pipeline", "layers", "experiments")
 RESERVED = {
     "soundfile": ("pipeline/decode.py", "pipeline/demo.py"),
     "soxr": ("pipeline/decode.py",),
-    "tensorflow_io": ("pipeline/decode.py",),
+    "tensorflow_io": ("pipeline/mp3_graph.py",),
     "kapre": ("layers/log_mel.py",),
 }
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).glob("**/*.py"))

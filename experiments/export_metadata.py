@@ -1,0 +1,77 @@
+"""What an exported model says of itself."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from experiments import __version__
+from experiments.run_dir import read_data
+from experiments.settings import read_settings
+from layers.log_mel import LogMelSpectrogram
+
+_LIBRARIES = ("tensorflow", "keras", "kapre", "numpy", "soundfile", "soxr")
+
+
+def describe_run(run_dir: Path, model: keras.Model) -> dict[str, Any]:
+    """Gathers the metadata of an export.
+
+    Args:
+        run_dir: of a finished run.
+        model: its best model.
+
+    Returns:
+        What metadata.json holds, but for `input`, which differs between the formats.
+
+    Raises:
+        ValueError: the run is not finished or cannot be read.
+    """
+    settings, data = read_settings(run_dir / "settings.json"), read_data(run_dir)
+    try:
+        test = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))["test"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"expected the test scores of a finished run in {run_dir / 'metrics.json'}, but they cannot be read "
+            f"({error!r}); let the training finish, by the same command"
+        ) from error
+    front_end = next(layer for layer in model.layers if isinstance(layer, LogMelSpectrogram))
+    return {
+        "name": "melstream",
+        "version": __version__,
+        "exported_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "labels": data["labels"],
+        "sample_rate_hz": settings.sample_rate_hz,
+        "crop_seconds": settings.crop_seconds,
+        "front_end": {"class": type(front_end).__name__, **front_end.settings},
+        "network": settings.model,
+        "parameters": model.count_params(),
+        "training_data": {
+            "dataset": settings.dataset,
+            "subset": settings.subset if settings.dataset == "fma" else None,
+            "genres": list(settings.genres),
+            "clips": data["clips"],
+            "catalog_sha256": data["sha256"],
+        },
+        "test": {
+            "clip": {name: test["clip"][name] for name in ("accuracy", "ci95", "n", "balanced_accuracy")},
+            "crop": {name: test["crop"][name] for name in ("accuracy", "ci95", "n", "balanced_accuracy")},
+        },
+        "libraries": {"python": platform.python_version()}
+        | {library: importlib.metadata.version(library) for library in _LIBRARIES},
+        "weights_sha256": weights_sha256(model),
+    }
+
+
+def weights_sha256(model: keras.Model) -> str:
+    """SHA-256 of all weights' values in the order of `model.weights`, as little-endian float32 in C order."""
+    digest = hashlib.sha256()
+    for weights in model.get_weights():
+        digest.update(weights.astype("<f4").tobytes())
+    return digest.hexdigest()

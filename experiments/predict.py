@@ -1,0 +1,57 @@
+"""Names the genre of audio files with an exported model.
+
+    python -m experiments.predict --saved_model=exports/rock_hiphop song.mp3 /data/more_music
+    python -m experiments.predict --saved_model=exports/rock_hiphop --format=csv --output=genres.csv /data/music
+    python -m experiments.predict --saved_model=exports/rock_hiphop --timeline live_set.flac
+
+Takes any format and rate that libsndfile reads; folders are searched for audio. A file is predicted by equally spaced
+crops that cover it, averaged, exactly as in evaluation. One that cannot be decoded gets a line with the reason, the
+others go on, and the exit code is 1.
+"""
+
+import sys
+from pathlib import Path
+
+from absl import flags
+
+from experiments import console
+
+FORMATS = ("table", "csv", "json")
+
+_SAVED_MODEL = flags.DEFINE_string(
+    "saved_model",
+    None,
+    "What export_saved_model wrote: a SavedModel (also of MP3s), or a .tflite or .onnx file.",
+    required=True,
+)
+_FORMAT = flags.DEFINE_enum(
+    "format", None, FORMATS, "How to write the predictions; default: as the ending of --output says, else a table."
+)
+_OUTPUT = flags.DEFINE_string("output", None, "File to write to; default: the terminal.")
+_TIMELINE = flags.DEFINE_bool("timeline", False, "Also plot each file's genres over time, and add them to JSON.")
+_TIMELINE_DIR = flags.DEFINE_string("timeline_dir", "timelines", "Folder of those plots.")
+
+
+def main(argv: list[str]) -> None:
+    from experiments import prediction, prediction_output
+    from experiments.exported import load_exported
+
+    paths = prediction.expand(argv[1:])
+    output = Path(_OUTPUT.value) if _OUTPUT.value else None
+    ending = output.suffix[1:] if output else ""
+    model = load_exported(_SAVED_MODEL.value)
+    failed = prediction_output.write_predictions(
+        console.progress(prediction.predict_files(model, paths), len(paths), "files", unit="file"),
+        model,
+        _FORMAT.value or (ending if ending in FORMATS else "table"),
+        output,
+        timeline_dir=Path(_TIMELINE_DIR.value) if _TIMELINE.value else None,
+        path_width=max(map(len, paths)),
+    )
+    if failed:
+        print(f"error: {failed} of {len(paths)} files could not be predicted", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    console.run(main, arguments="FILE_OR_FOLDER")
