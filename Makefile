@@ -3,6 +3,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 DEMO_DATA := data/demo
 DEMO_RUN := runs/demo
+DEMO_EXPORT := exports/demo
 
 .PHONY: demo test lint format typecheck lock clean
 
@@ -10,6 +11,8 @@ demo: $(VENV)/installed
 	$(PYTHON) -m experiments.make_demo_data --data_dir=$(DEMO_DATA)
 	$(PYTHON) -m experiments.train --dataset=demo --data_dir=$(DEMO_DATA) --output_dir=$(DEMO_RUN)
 	$(PYTHON) -m experiments.evaluate --run_dir=$(DEMO_RUN) --split=test
+	$(PYTHON) -m experiments.export_saved_model --run_dir=$(DEMO_RUN) --export_dir=$(DEMO_EXPORT) --overwrite
+	$(PYTHON) -m experiments.predict --saved_model=$(DEMO_EXPORT) $(DEMO_DATA)/fma_small/010/010016.mp3
 
 test: $(VENV)/installed lint
 	$(PYTHON) -m pytest
@@ -31,7 +34,7 @@ lock:
 		--custom-compile-command "make lock" --upgrade -o requirements.lock
 
 clean:
-	rm -rf $(DEMO_DATA) $(DEMO_RUN) .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(DEMO_DATA) $(DEMO_RUN) $(DEMO_EXPORT) .pytest_cache .ruff_cache .mypy_cache
 
 # The first of these that runs and is 3.11 or 3.12 (a name on the PATH may be a shim that does not).
 $(VENV)/installed: requirements.lock

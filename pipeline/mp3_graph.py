@@ -104,9 +104,10 @@ def decode_mp3(mp3: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         default=lambda: tf.constant(""),
     )
     # What is missing was at the beginning, where a clip's first frames refer to a part of the stream that was cut away.
-    missing = tf.where(error == "", tf.maximum(frame.promised_samples - samples, 0), 0)
+    ok = error == ""
+    missing = tf.where(ok, tf.maximum(frame.promised_samples - samples, 0), 0)
     begin = tf.maximum(frame.delay_samples - missing, 0)
-    end = tf.maximum(samples - frame.padding_samples, begin)
+    end = tf.where(ok, tf.maximum(samples - frame.padding_samples, begin), begin)
     waveform = tf.pad(waveform[begin:end], [[tf.maximum(missing - frame.delay_samples, 0), 0]])
     return waveform, tf.where(frame.found, frame.sample_rate_hz, 1), error
 

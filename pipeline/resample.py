@@ -40,7 +40,7 @@ def _convert(waveform: tf.Tensor, source_hz: tf.Tensor, target_hz: int) -> tf.Te
     divisors = tf.constant([d for d in range(1, target_hz + 1) if target_hz % d == 0], tf.int64)
     common = tf.reduce_max(tf.boolean_mask(divisors, source_hz % divisors == 0))
     up, down = target_hz // common, source_hz // common  # output n stands at input position n * down / up
-    samples = tf.shape(waveform, tf.int64)[1]
+    batch, samples = tf.unstack(tf.shape(waveform, tf.int64))
     samples_out = (2 * samples * up + down) // (2 * down)
 
     # A cycle of `up` outputs uses the same filters again `down` inputs later. Cycles are cut into blocks, after
@@ -56,8 +56,8 @@ def _convert(waveform: tf.Tensor, source_hz: tf.Tensor, target_hz: int) -> tf.Te
     padded = tf.pad(waveform, [[0, 0], [first, after]])
     windows = tf.gather(padded, places[:, :, tf.newaxis] + tf.range(width), axis=1)  # [batch, cycles, blocks, width]
     outputs = tf.einsum("ncbw,bwo->ncbo", windows, weights)  # [batch, cycles, blocks, _BLOCK]
-    outputs = tf.reshape(outputs, [-1, cycles, blocks * _BLOCK])[:, :, :cycle_out]
-    return tf.reshape(outputs, [-1, cycles * cycle_out])[:, :samples_out]
+    outputs = tf.reshape(outputs, [batch, cycles, blocks * _BLOCK])[:, :, :cycle_out]
+    return tf.reshape(outputs, [batch, cycles * cycle_out])[:, :samples_out]
 
 
 def _filters(up: tf.Tensor, down: tf.Tensor, blocks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -86,6 +86,25 @@ def small_fma(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_demo_data(folder, seed=1, tracks_per_split={"training": 4, "validation": 2, "test": 2})
 
 
+@pytest.fixture(scope="session")
+def small_run(small_fma, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on it."""
+    from experiments import training
+    from experiments.settings import Settings
+
+    run_dir = tmp_path_factory.mktemp("small_run") / "run"
+    training.train(Settings(dataset="fma", data_dir=str(small_fma), **SMALL_RUN), run_dir)
+    return run_dir
+
+
+@pytest.fixture(scope="session")
+def exported(small_run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """That run, exported in every format."""
+    from experiments.export import FORMATS, export_run
+
+    return export_run(small_run, tmp_path_factory.mktemp("exports") / "model", list(FORMATS))
+
+
 def as_flags(**values: object) -> list[str]:
     return [f"--{name}={value}" for name, value in values.items()]
 
