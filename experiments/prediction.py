@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from experiments.exported import Classify, ClassifyMp3, ExportedModel
+from pipeline.audio_files import find_audio
 from pipeline.dataset import eval_dataset, iterate
 from pipeline.decode import read_info
 from pipeline.failures import FailureLedger
-from pipeline.folders import find_audio
 
 _BATCH_CROPS = 16
 _BATCH_FILES = 8

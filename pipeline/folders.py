@@ -7,21 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.audio_files import AUDIO_SUFFIXES, find_audio
 from pipeline.catalog import SPLITS, Catalog, CatalogError, make_catalog, read_table
 from pipeline.splits import assign_splits
 
-AUDIO_SUFFIXES = frozenset((".mp3", ".flac", ".ogg", ".oga", ".opus", ".wav", ".aif", ".aiff"))
 METADATA_FILE = "metadata.csv"
 _SPLIT_NAMES = {name: name for name in SPLITS} | {"train": "training", "val": "validation", "valid": "validation"}
-
-
-def find_audio(root: Path, pattern: str = "**/*") -> list[Path]:
-    """Lists the audio files below a folder in order of path, hidden ones left out."""
-    return sorted(
-        file
-        for file in root.glob(pattern)
-        if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file() and not file.name.startswith(".")
-    )
 
 
 def load_folders(root: str | Path, genres: Sequence[str] = (), seed: int = 0) -> Catalog:

@@ -1,20 +1,25 @@
 """The commands as a user meets them: help, mistakes, a quiet terminal, and everything that the README shows."""
 
+import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import tensorflow as tf
 from conftest import ROOT, SMALL_RUN, as_flags, run_script
 from test_mp3_frames import without_length_tag
 
 from experiments.settings import Settings, differences, read_settings
 from pipeline.decode import decode_crop
 
-SCRIPTS = ("train", "evaluate", "probe_audio", "make_demo_data")
+SCRIPTS = ("train", "evaluate", "probe_audio", "make_demo_data", "export_saved_model", "predict")
+REQUIRED = {"export_saved_model": ["--export_dir=out"]}
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -22,8 +27,9 @@ def test_help_explains_and_stray_arguments_are_refused(script: str):
     shown = run_script(script, "--help", check=False).stdout
     assert f"python -m experiments.{script}" in shown
     assert len(re.findall(r"^  --", shown, re.M)) >= 2
-    stray = run_script(script, "stray", check=False)
-    assert stray.returncode != 0 and "received 'stray'" in stray.stderr + stray.stdout
+    if script != "predict":  # which takes files
+        stray = run_script(script, *REQUIRED.get(script, []), "stray", check=False)
+        assert stray.returncode != 0 and "received 'stray'" in stray.stderr + stray.stdout
     wrong = run_script(script, "--no_such_flag=1", check=False)
     assert wrong.returncode != 0 and "no_such_flag" in wrong.stderr + wrong.stdout
 
@@ -35,6 +41,8 @@ def test_help_explains_and_stray_arguments_are_refused(script: str):
         ("evaluate", ["--run_dir=/nowhere"]),
         ("probe_audio", ["--dataset=folders", "--data_dir=/nowhere"]),
         ("make_demo_data", [f"--data_dir={ROOT}"]),
+        ("export_saved_model", ["--run_dir=/nowhere", "--export_dir=/tmp/nowhere"]),
+        ("predict", ["--saved_model=/nowhere", "song.mp3"]),
     ],
 )
 def test_a_mistake_is_one_message_without_a_traceback(script: str, flags: list[str]):
@@ -84,24 +92,29 @@ def test_settings_round_trip_and_damage(tmp_path: Path):
             read_settings(path)
 
 
-def readme_blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+def readme_blocks(*languages: str) -> list[tuple[str, str]]:
+    """(language, contents) of the README's code blocks, in its order."""
+    pattern = rf"^```({'|'.join(languages)})\n(.*?)^```"
+    return re.findall(pattern, (ROOT / "README.md").read_text(), re.M | re.S)
 
 
-def test_readme_commands_run(small_fma, tmp_path: Path):
-    """Every command of the README, in its order; sizes and places alone are replaced."""
-    music = tmp_path / "music"
+def test_readme_runs(small_fma, tmp_path: Path):
+    """Every command and snippet of the README, in its order; sizes and places alone are replaced."""
+    music, more_music = tmp_path / "music", tmp_path / "more_music"
     for i, row in pd.read_csv(small_fma / "fma_metadata" / "tracks.csv", header=[0, 1], index_col=0).iterrows():
         source = small_fma / "fma_small" / f"{i:06d}"[:3] / f"{i:06d}.mp3"
         (music / row["track", "genre_top"]).mkdir(parents=True, exist_ok=True)
         shutil.copy(source, music / row["track", "genre_top"])
+    more_music.mkdir()
+    song = next((music / "Rock").iterdir())
+    shutil.copy(song, more_music)
+    shutil.copy(song, tmp_path / "song.mp3")
+    places = {"/data/fma": small_fma, "/data/music": music, "/data/more_music": more_music}
     small = as_flags(**{name: SMALL_RUN[name] for name in ("epochs", "crops_per_clip", "max_failure_rate")})
-    commands = "".join(readme_blocks("sh")).replace("\\\n", " ").splitlines()
     ran = set()
-    for command in commands:
-        words = shlex.split(
-            command.split(" #")[0].replace("/data/fma", str(small_fma)).replace("/data/music", str(music))
-        )
+
+    def run_command(command: str) -> None:
+        words = shlex.split(command.split(" #")[0])
         if words[:1] == ["make"]:
             subprocess.run([*words, "--dry-run"], cwd=ROOT, check=True, capture_output=True)
         elif words[:2] == ["python", "-m"]:
@@ -111,12 +124,28 @@ def test_readme_commands_run(small_fma, tmp_path: Path):
             extra = small if script == "train" else small[2:] if script == "evaluate" else []
             run_script(script, *words[3:], *extra, cwd=tmp_path, check="--help" not in words)
             ran.add(script)
+        elif words[:1] == ["saved_model_cli"]:
+            words[0] = str(Path(sys.executable).with_name(words[0]))
+            subprocess.run(words, cwd=tmp_path, check=True, capture_output=True, timeout=300)
         else:
             assert words[:1] in ([], ["git"], ["cd"], ["tensorboard"]), f"a README command that no test runs: {command}"
+
+    for language, contents in readme_blocks("sh", "python"):
+        for place, own in places.items():
+            contents = contents.replace(place, str(own))
+        if language == "sh":
+            for command in contents.replace("\\\n", " ").splitlines():
+                run_command(command)
+        else:
+            code = contents.replace("max_failure_rate=0.01", "max_failure_rate=0.2")
+            environment = os.environ | {"PYTHONPATH": str(ROOT)}
+            subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, timeout=300)
     assert ran == set(SCRIPTS)
 
 
-def test_readme_snippets_run(small_fma):
-    for block in readme_blocks("python"):
-        code = block.replace("/data/fma", str(small_fma)).replace("max_failure_rate=0.01", "max_failure_rate=0.2")
-        exec(compile(code, "README.md", "exec"), {})
+def test_readme_json_is_a_request(exported):
+    ((_, contents),) = readme_blocks("json")
+    request = json.loads(contents)
+    signature = tf.saved_model.load(str(exported["saved_model"])).signatures[request["signature_name"]]
+    outputs = signature(**{name: tf.constant(value) for name, value in request["inputs"].items()})
+    assert outputs["probabilities"].shape == (2, 3)

@@ -1,0 +1,16 @@
+"""Which files of a folder are audio, by their names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+AUDIO_SUFFIXES = frozenset((".mp3", ".flac", ".ogg", ".oga", ".opus", ".wav", ".aif", ".aiff"))
+
+
+def find_audio(root: Path, pattern: str = "**/*") -> list[Path]:
+    """Lists the audio files below a folder in order of path, hidden ones left out."""
+    return sorted(
+        file
+        for file in root.glob(pattern)
+        if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file() and not file.name.startswith(".")
+    )
