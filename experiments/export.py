@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -50,21 +51,24 @@ def export_run(
         _check_place(target, overwrite)
     classifier, clips = load_classifier(run_dir), clips_to_check(run_dir)
     metadata = describe_run(run_dir, classifier.model)
+    names = ", ".join(target.name for target in targets.values())
+    print(f"writing {names}, and checking on {len(clips)} clips in fresh processes …", flush=True)
     staging = export_dir.with_name(f".{export_dir.name}.partial")
     shutil.rmtree(staging, ignore_errors=True)
     (staging / "replaced").mkdir(parents=True)
     try:
+        # Two checks at a time, while the next format is being written: most of their time is starting TensorFlow.
+        with ThreadPoolExecutor(2) as pool:
+            checks = {}
+            for name, target in targets.items():
+                FORMATS[name][1](classifier, metadata, staging / target.name)
+                checks[name] = pool.submit(predict_in_fresh_process, staging / target.name, clips["path"].tolist())
         expected = clips
         for name, target in targets.items():
-            written = staging / target.name
-            FORMATS[name][1](classifier, metadata, written)
-            if name == "mp3":
-                note = check_mp3(written, clips)
-            else:
-                predicted = predict_in_fresh_process(written, clips["path"].tolist())
-                note = check(target, expected, predicted)
-                if name == "saved_model":
-                    expected = predicted  # for the formats converted from the same model
+            predicted = checks[name].result()
+            note = check_mp3(target, clips, predicted) if name == "mp3" else check(target, expected, predicted)
+            if name == "saved_model":
+                expected = predicted  # for the formats converted from the same model
             print(f"{target}: {note}", flush=True)
         for target in targets.values():
             _publish(staging / target.name, target, staging / "replaced" / target.name)

