@@ -83,7 +83,8 @@ def test_a_clip_does_not_depend_on_its_batch(rng):
     loud = rng.standard_normal((3, 22050)).astype(np.float32)
     alone = layer(quiet).numpy()
     together = layer(np.concatenate([loud, quiet])).numpy()[3:]
-    np.testing.assert_array_equal(alone, together)
+    # A matrix product may round otherwise for another number of rows: a few units of the last place.
+    np.testing.assert_allclose(alone, together, atol=1e-6)
 
 
 def test_scalings(rng):
