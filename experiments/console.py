@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import faulthandler
+import io
 import os
 import re
 import sys
@@ -23,12 +24,13 @@ _NATIVE_NOISE = re.compile(
 )
 
 
-def run(main: Callable[[list[str]], None], arguments: str = "") -> None:
+def run(main: Callable[[list[str]], None], arguments: str = "", resumable: bool = True) -> None:
     """Runs a script's `main`: parses flags, and turns a user's mistake into one message.
 
     Args:
         main: is called with the program's name and what is left beside the flags.
         arguments: what that is, for a script that needs some; without it they are refused.
+        resumable: whether the same command goes on where it was interrupted.
     """
 
     def guarded(argv: list[str]) -> None:
@@ -38,11 +40,13 @@ def run(main: Callable[[list[str]], None], arguments: str = "") -> None:
             raise app.UsageError(f"expected {arguments} beside the flags, received none")
         if logging.get_verbosity() == logging.INFO:  # absl's default, under which TensorFlow reports each file it saves
             logging.set_verbosity(logging.WARNING)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="surrogateescape")  # file names need not be text
         _filter_native_stderr()
         try:
             main(argv)
         except KeyboardInterrupt:
-            print("\nInterrupted. Run the same command again to go on.", file=sys.stderr)
+            print("\nInterrupted." + " Run the same command again to go on." * resumable, file=sys.stderr)
             sys.exit(130)
         except (ValueError, OSError) as error:
             if logging.level_debug():  # --verbosity=1 shows where it was raised

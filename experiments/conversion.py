@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from experiments.exported import METADATA_FILE
 from experiments.serving import AudioClassifier, Endpoint
+from layers.log_mel import find_front_end
 from layers.portable import ConvolutionLogMelSpectrogram, RfftLogMelSpectrogram, portable_classifier
 
 _WAVEFORM = tf.TensorSpec([None, None], tf.float32, "waveform")
@@ -36,7 +37,9 @@ def write_tflite(classifier: AudioClassifier, metadata: dict[str, Any], path: Pa
 
     A zip at the end is how TFLite models carry files: readers of the model ignore it, `unzip` reads it.
     """
-    function = portable_classifier(classifier.model, RfftLogMelSpectrogram, classifier.shortest)
+    n_fft = find_front_end(classifier.model).n_fft
+    front_end = RfftLogMelSpectrogram if n_fft & (n_fft - 1) == 0 else ConvolutionLogMelSpectrogram
+    function = portable_classifier(classifier.model, front_end, classifier.shortest)
     with tempfile.TemporaryDirectory() as folder:
         _write_saved_model(classifier.model, {"serving_default": (function, [_WAVEFORM])}, {}, Path(folder))
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,12 +12,20 @@ from typing import Any
 
 from experiments.conversion import write_mp3_saved_model, write_onnx, write_saved_model, write_tflite
 from experiments.evaluation import load_model
-from experiments.export_check import check, check_mp3, clips_to_check, predict_in_fresh_process
+from experiments.export_check import (
+    HALF_TOLERANCE,
+    TOLERANCE,
+    check,
+    check_mp3,
+    clips_to_check,
+    predict_in_fresh_process,
+)
 from experiments.export_metadata import describe_run
+from experiments.exported import METADATA_FILE
 from experiments.run_dir import read_data
 from experiments.serving import AudioClassifier
 from experiments.settings import read_settings
-from layers.log_mel import LogMelSpectrogram
+from layers.log_mel import find_front_end
 from layers.models import get_network
 
 # Name: what is appended to the export directory's name, and the writer.
@@ -26,6 +35,7 @@ FORMATS: dict[str, tuple[str, Callable[[AudioClassifier, dict[str, Any], Path], 
     "tflite": (".tflite", write_tflite),
     "onnx": (".onnx", write_onnx),
 }
+SUFFIXES = (".tflite", ".onnx")
 
 
 def export_run(
@@ -46,14 +56,23 @@ def export_run(
         ValueError: the run cannot be exported, or something else stands in the place.
         ExportCheckError: an export differs from the run; nothing is left of it.
     """
+    export_dir = export_dir.absolute()
+    if export_dir.suffix in SUFFIXES:
+        raise ValueError(
+            f"expected --export_dir as the name of a directory, received {export_dir.name}; leave {export_dir.suffix} out: "
+            "it is appended to the file of that format"
+        )
     targets = {name: export_dir.with_name(export_dir.name + FORMATS[name][0]) for name in formats}
+    staging = export_dir.with_name(f".{export_dir.name}.partial")
     for target in targets.values():
+        _put_back(staging / "replaced" / target.name, target)  # from an export that was killed half-way
         _check_place(target, overwrite)
     classifier, clips = load_classifier(run_dir), clips_to_check(run_dir)
     metadata = describe_run(run_dir, classifier.model)
+    is_half = read_settings(run_dir / "settings.json").mixed_precision
+    tolerance = HALF_TOLERANCE if is_half else TOLERANCE
     names = ", ".join(target.name for target in targets.values())
     print(f"writing {names}, and checking on {len(clips)} clips in fresh processes …", flush=True)
-    staging = export_dir.with_name(f".{export_dir.name}.partial")
     shutil.rmtree(staging, ignore_errors=True)
     (staging / "replaced").mkdir(parents=True)
     try:
@@ -66,14 +85,20 @@ def export_run(
         expected = clips
         for name, target in targets.items():
             predicted = checks[name].result()
-            note = check_mp3(target, clips, predicted) if name == "mp3" else check(target, expected, predicted)
+            if name == "mp3":
+                note = check_mp3(target, clips, predicted)
+            else:
+                note = check(target, expected, predicted, tolerance)
             if name == "saved_model":
-                expected = predicted  # for the formats converted from the same model
+                expected, tolerance = predicted, TOLERANCE  # the formats below are converted from the same model
             print(f"{target}: {note}", flush=True)
-        for target in targets.values():
-            _publish(staging / target.name, target, staging / "replaced" / target.name)
+        _publish({staging / target.name: target for target in targets.values()}, staging / "replaced")
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+    for name in FORMATS.keys() - targets.keys():
+        other = export_dir.with_name(export_dir.name + FORMATS[name][0])
+        if other.exists():
+            print(f"note: {other} is of an earlier export, and was left as it is")
     return targets
 
 
@@ -85,31 +110,47 @@ def load_classifier(run_dir: Path) -> AudioClassifier:
     """
     settings, labels = read_settings(run_dir / "settings.json"), read_data(run_dir)["labels"]
     model = load_model(run_dir)
-    front_end = next(layer for layer in model.layers if isinstance(layer, LogMelSpectrogram))
-    min_samples = front_end.shortest_waveform(get_network(settings.model).min_size)
+    min_samples = find_front_end(model).shortest_waveform(get_network(settings.model).min_size)
     return AudioClassifier(model, labels, settings.sample_rate_hz, settings.crop_seconds, min_samples)
 
 
-def _publish(written: Path, target: Path, aside: Path) -> None:
-    """Renames an export to its place; an earlier one there is put back if that fails."""
-    if target.exists():
-        os.replace(target, aside)
+def _publish(written: dict[Path, Path], aside: Path) -> None:
+    """Renames all exports to their places, or none: earlier ones are put back if one fails."""
     try:
-        os.replace(written, target)
+        for source, target in written.items():
+            if target.exists():
+                os.replace(target, aside / target.name)
+            os.replace(source, target)
     except BaseException:
-        if aside.exists():
-            os.replace(aside, target)
+        for source, target in written.items():
+            if target.exists() and not source.exists():
+                os.replace(target, source)
+            _put_back(aside / target.name, target)
         raise
 
 
+def _put_back(aside: Path, target: Path) -> None:
+    if aside.exists() and not target.exists():
+        os.replace(aside, target)
+
+
 def _check_place(target: Path, overwrite: bool) -> None:
-    if not target.exists():
+    if not os.path.lexists(target):
         return
+    if not _is_export(target):
+        raise ValueError(
+            f"expected nothing or an earlier export at {target}, found something else; choose another --export_dir"
+        )
     if not overwrite:
         raise ValueError(
             f"expected nothing at {target}, found an earlier export; add --overwrite, or choose another --export_dir"
         )
-    if target.is_dir() and any(target.iterdir()) and not (target / "saved_model.pb").is_file():
-        raise ValueError(
-            f"expected an earlier export at {target} to overwrite, found other files; choose another --export_dir"
-        )
+
+
+def _is_export(path: Path) -> bool:
+    """Whether a path holds what this module writes under such a name."""
+    if path.suffix == ".tflite":
+        return zipfile.is_zipfile(path)
+    if path.suffix == ".onnx":
+        return path.is_file() and METADATA_FILE.encode() in path.read_bytes()
+    return (path / "assets.extra" / METADATA_FILE).is_file()

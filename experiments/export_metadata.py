@@ -15,7 +15,7 @@ import keras
 from experiments import __version__
 from experiments.run_dir import read_data
 from experiments.settings import read_settings
-from layers.log_mel import LogMelSpectrogram
+from layers.log_mel import find_front_end
 
 _LIBRARIES = ("tensorflow", "keras", "kapre", "numpy", "soundfile", "soxr")
 
@@ -41,7 +41,7 @@ def describe_run(run_dir: Path, model: keras.Model) -> dict[str, Any]:
             f"expected the test scores of a finished run in {run_dir / 'metrics.json'}, but they cannot be read "
             f"({error!r}); let the training finish, by the same command"
         ) from error
-    front_end = next(layer for layer in model.layers if isinstance(layer, LogMelSpectrogram))
+    front_end = find_front_end(model)
     return {
         "name": "melstream",
         "version": __version__,

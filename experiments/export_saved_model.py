@@ -25,7 +25,11 @@ _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace earlier exports of t
 
 def main(argv: list[str]) -> None:
     del argv
+    import tensorflow as tf
+
     from experiments.export import export_run
+
+    tf.config.set_visible_devices([], "GPU")  # as in the processes that check, which could not share its memory
 
     formats = ["saved_model", *(name for name, flag in _OTHERS.items() if flag.value)]
     export_run(Path(_RUN_DIR.value), Path(_EXPORT_DIR.value), formats, _OVERWRITE.value)
@@ -33,4 +37,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    console.run(main)
+    console.run(main, resumable=False)

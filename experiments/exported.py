@@ -52,8 +52,8 @@ def load_exported(path: str | Path) -> ExportedModel:
     if not path.exists():
         raise ValueError(f"expected an exported model at {path}, found nothing; run export_saved_model first")
     try:
-        return loaders.get(path.suffix, _load_saved_model)(path)
-    except (OSError, KeyError, RuntimeError, zipfile.BadZipFile, json.JSONDecodeError) as error:
+        return loaders.get(path.suffix if path.is_file() else "", _load_saved_model)(path)
+    except (OSError, LookupError, RuntimeError, zipfile.BadZipFile, json.JSONDecodeError, tf.errors.OpError) as error:
         raise ValueError(
             f"expected a model written by export_saved_model at {path}, but it cannot be read: {error!r}; export it again"
         ) from error

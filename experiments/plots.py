@@ -103,7 +103,9 @@ def plot_timeline(edges: np.ndarray, windows: np.ndarray, labels: Sequence[str],
     axis.set_title(title, parse_math=False)
     axis.set(xlabel=f"time ({'min' if minutes else 's'})", ylabel="probability", ylim=(0, 1))
     axis.set_xlim(0, times[-1])
-    figure.legend(loc="outside right center", frameon=False, reverse=True)
+    legend = figure.legend(loc="outside right center", frameon=False, reverse=True)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     _save(figure, path)
 
 

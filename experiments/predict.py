@@ -4,7 +4,7 @@
     python -m experiments.predict --saved_model=exports/rock_hiphop --format=csv --output=genres.csv /data/music
     python -m experiments.predict --saved_model=exports/rock_hiphop --timeline live_set.flac
 
-Takes any format and rate that libsndfile reads; folders are searched for audio. A file is predicted by equally spaced
+Takes any format and rate that libsndfile reads; folders are searched for the usual file names (.mp3, .flac, .wav, …). A file is predicted by equally spaced
 crops that cover it, averaged, exactly as in evaluation. One that cannot be decoded gets a line with the reason, the
 others go on, and the exit code is 1.
 """
@@ -38,6 +38,8 @@ def main(argv: list[str]) -> None:
 
     paths = prediction.expand(argv[1:])
     output = Path(_OUTPUT.value) if _OUTPUT.value else None
+    if output and output.is_dir():
+        raise ValueError(f"expected --output as a file to write, received the directory {output}; name a file in it")
     ending = output.suffix[1:] if output else ""
     model = load_exported(_SAVED_MODEL.value)
     failed = prediction_output.write_predictions(
@@ -54,4 +56,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    console.run(main, arguments="FILE_OR_FOLDER")
+    console.run(main, arguments="FILE_OR_FOLDER", resumable=False)

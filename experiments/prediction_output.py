@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -69,7 +71,7 @@ def write_predictions(
         file = sys.stdout
         if output is not None:
             temporary = stack.enter_context(written_whole(output))
-            file = stack.enter_context(open(temporary, "w", encoding="utf-8", newline=""))
+            file = stack.enter_context(open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline=""))
         for chunk in chunks:
             console.write(chunk, file)
     for what, place in (("written to", output), ("timelines in", timeline_dir)):
@@ -104,8 +106,10 @@ def _row(prediction: FilePrediction, model: ExportedModel, timeline_dir: Path | 
 
 
 def _timeline_path(folder: Path, path: str) -> Path:
-    """A name that tells files of the same name in different folders apart."""
-    return folder / (path.strip("./").replace("/", "_") + ".png")
+    """A short name that tells files of the same name in different folders apart."""
+    digest = hashlib.sha1(os.fsencode(Path(path).resolve()), usedforsecurity=False).hexdigest()
+    stem = Path(path).stem.encode(errors="replace").decode()
+    return folder / f"{stem[:60]}-{digest[:8]}.png"
 
 
 def _table(rows: Iterable[dict[str, Any]], labels: list[str], path_width: int) -> Iterator[str]:
@@ -138,6 +142,6 @@ def _csv(rows: Iterable[dict[str, Any]], labels: list[str], path_width: int) -> 
 def _json(rows: Iterable[dict[str, Any]], labels: list[str], path_width: int) -> Iterator[str]:
     separator = "[\n"
     for row in rows:
-        yield separator + json.dumps(row, ensure_ascii=False)
+        yield separator + json.dumps(row)
         separator = ",\n"
     yield "\n]\n"

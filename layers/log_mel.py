@@ -198,3 +198,15 @@ class LogMelSpectrogram(keras.layers.Layer):
 _ARGUMENTS = [
     name for name in inspect.signature(LogMelSpectrogram.__init__).parameters if name not in ("self", "kwargs")
 ]
+
+
+def find_front_end(model: keras.Model) -> LogMelSpectrogram:
+    """Finds a model's front end.
+
+    Raises:
+        ValueError: it has another one.
+    """
+    for layer in model.layers:
+        if isinstance(layer, LogMelSpectrogram):
+            return layer
+    raise ValueError(f"expected a model with the front end LogMelSpectrogram, received {model.name!r} without it")

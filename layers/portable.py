@@ -8,19 +8,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from layers.log_mel import LogMelSpectrogram
+from layers.log_mel import LogMelSpectrogram, find_front_end
 
 
 class RfftLogMelSpectrogram(LogMelSpectrogram):
-    """For TFLite: its FFT takes the last axis only, so the waveform must have no channel axis (kapre's has)."""
+    """For TFLite: its FFT takes the last axis only, so the waveform must have no channel axis (kapre's has).
+
+    That FFT also takes powers of two only.
+    """
 
     def _power_spectrum(self, waveform: tf.Tensor) -> tf.Tensor:
-        stft = tf.signal.stft(waveform, self.n_fft, self.hop_length)  # [batch, frames, n_fft // 2 + 1]
+        stft = tf.signal.stft(waveform, self.n_fft, self.hop_length, self.n_fft)  # [batch, frames, n_fft // 2 + 1]
         return tf.expand_dims(tf.square(tf.math.real(stft)) + tf.square(tf.math.imag(stft)), -1)
 
 
 class ConvolutionLogMelSpectrogram(LogMelSpectrogram):
-    """For ONNX: the Fourier transform as a convolution with windowed cosines and sines, for runtimes without an FFT."""
+    """For ONNX, and other lengths in TFLite: the Fourier transform as a convolution with windowed cosines and sines."""
 
     def _power_spectrum(self, waveform: tf.Tensor) -> tf.Tensor:
         bins = self.n_fft // 2 + 1
@@ -51,9 +54,7 @@ def portable_classifier(
     Raises:
         ValueError: the model computes in half precision, or has another front end.
     """
-    original = next((layer for layer in model.layers if isinstance(layer, LogMelSpectrogram)), None)
-    if original is None:
-        raise ValueError(f"expected a model with the front end LogMelSpectrogram, received {model.name!r} without it")
+    original = find_front_end(model)
     half = sorted({layer.compute_dtype for layer in model.layers} - {"float32"})
     if half:
         raise ValueError(

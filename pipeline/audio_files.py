@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-AUDIO_SUFFIXES = frozenset((".mp3", ".flac", ".ogg", ".oga", ".opus", ".wav", ".aif", ".aiff"))
+AUDIO_SUFFIXES = frozenset(
+    (".mp3", ".flac", ".ogg", ".oga", ".opus", ".wav", ".aif", ".aiff", ".aifc", ".au", ".caf", ".mp2", ".rf64", ".w64")
+)
 
 
 def find_audio(root: Path, pattern: str = "**/*") -> list[Path]:

@@ -56,7 +56,7 @@ def train_dataset(
         raise ValueError(f"expected crops_per_clip of at least 1, received {crops_per_clip}")
     crop_samples = round(crop_seconds * sample_rate_hz)
     clips, examples = len(paths), len(paths) * crops_per_clip
-    path_table, class_table = tf.constant(list(paths)), tf.constant(class_indices, tf.int32)
+    path_table, class_table = tf.constant([os.fsencode(path) for path in paths]), tf.constant(class_indices, tf.int32)
 
     def draw(place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         # Two different generators with one seed: the permutation, and the crop's position in its clip.
@@ -112,7 +112,7 @@ def eval_dataset(
     _check(paths, sample_rate_hz, crop_seconds, batch_size)
     crop_samples = round(crop_seconds * sample_rate_hz)
     workers = decode_workers or tf.data.AUTOTUNE
-    path_table = tf.constant(list(paths))
+    path_table = tf.constant([os.fsencode(path) for path in paths])
 
     def count(row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         crops = tf.numpy_function(

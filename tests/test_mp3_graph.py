@@ -10,10 +10,11 @@ from test_mp3_frames import without_length_tag
 
 from pipeline import mp3_frames, mp3_graph
 from pipeline.decode import decode_crop, read_info
+from pipeline.mp3_header_ops import read_stream
 
 BYTES = [tf.TensorSpec([], tf.string)]
 decode = tf.function(mp3_graph.decode_mp3, input_signature=BYTES, autograph=False)
-find = tf.function(mp3_graph.find_first_frame, input_signature=BYTES, autograph=False)
+find = tf.function(read_stream, input_signature=BYTES, autograph=False)
 
 
 def assert_decodes_as_libsndfile_does(path: Path):
