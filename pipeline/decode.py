@@ -106,7 +106,7 @@ def _open(path: str | os.PathLike) -> Iterator[tuple[soundfile.SoundFile, int]]:
     """Opens a file; yields it with its true number of samples. Every failure in the block becomes a DecodeError."""
     path = os.fspath(path)
     try:
-        with soundfile.SoundFile(path) as sound:
+        with soundfile.SoundFile(os.fsencode(path)) as sound:  # bytes: a name need not be text
             samples = sound.frames
             if sound.format != "MP3" or (counted := _counted_mp3_samples(path)) is None or counted == samples:
                 yield sound, _positive(samples)

@@ -117,6 +117,7 @@ def run_script(name: str, *flags: str, cwd: Path = ROOT, check: bool = True) -> 
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
+        errors="surrogateescape",
         timeout=300,
     )
     assert not check or result.returncode == 0, result.stdout + result.stderr

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from PIL import Image
 from experiments.exported import load_exported
 from experiments.plots import plot_timeline
 from experiments.prediction import FilePrediction, expand, predict_files, window_edges
+from experiments.prediction_output import _timeline_path
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,8 @@ def test_a_bad_file_is_a_line_and_the_others_go_on(exported, small_run, tmp_path
     folder = tmp_path / "music" / "nested"
     folder.mkdir(parents=True)
     shutil.copy(good[0], folder / "b.mp3")
+    strange = os.fsdecode(os.fsencode(folder) + b"/\xe9.mp3")  # not UTF-8
+    shutil.copy(good[0], strange)
     (folder / "c.mp3").write_bytes(b"nothing of the kind")
     (folder / "notes.txt").write_text("not audio")
     soundfile.write(folder / "a.flac", music(3, 96000, 3), 96000)
@@ -49,23 +53,24 @@ def test_a_bad_file_is_a_line_and_the_others_go_on(exported, small_run, tmp_path
 
     table = run_script("predict", model, *arguments, check=False)
     assert table.returncode == 1
-    assert table.stderr == "error: 2 of 5 files could not be predicted\n"
+    assert table.stderr == "error: 2 of 6 files could not be predicted\n"
     header, *lines = table.stdout.splitlines()
     assert header.split() == ["file", "label", "probability", "runner-up", "probability"]
     assert [Path(line.split()[0]).name for line in lines] == [
         "a.flac",
         "b.mp3",
         "c.mp3",
+        Path(strange).name,
         "gone.mp3",
         Path(good[1]).name,
     ]
-    assert lines[2].endswith("error: not recognised as audio") and lines[3].endswith("error: file not found")
+    assert lines[2].endswith("error: not recognised as audio") and lines[4].endswith("error: file not found")
 
     (tmp_path / "out").mkdir()
     as_json = run_script("predict", model, "--format=json", *arguments, check=False)
     rows = json.loads(as_json.stdout)
     run_script("predict", model, f"--output={tmp_path / 'out' / 'p.csv'}", *arguments, check=False)
-    written = list(csv.DictReader(io.StringIO((tmp_path / "out" / "p.csv").read_text())))
+    written = list(csv.DictReader(io.StringIO((tmp_path / "out" / "p.csv").read_text(errors="surrogateescape"))))
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["p.csv"]
     labels = ["Hip-Hop", "Instrumental", "Rock"]
     assert list(written[0]) == [
@@ -98,6 +103,9 @@ def test_timelines(exported, small_run, tmp_path: Path):
     means = np.mean([list(window["probabilities"].values()) for window in row["windows"]], axis=0)
     np.testing.assert_allclose(means, list(row["probabilities"].values()), atol=1e-6)
     (plot,) = folder.iterdir()
+    assert plot.name.startswith(Path(clip).stem)
+    assert _timeline_path(folder, "a/b_c.mp3") != _timeline_path(folder, "a_b/c.mp3")
+    assert len(_timeline_path(folder, "ж" * 300 + ".mp3").name.encode()) < 255
     with Image.open(plot) as image:
         assert min(image.size) > 300
     refused = run_script("predict", f"--saved_model={exported['mp3']}", "--timeline", clip, cwd=tmp_path, check=False)
@@ -106,9 +114,9 @@ def test_timelines(exported, small_run, tmp_path: Path):
 
 
 def test_timeline_of_many_labels_and_strange_names(tmp_path: Path, rng):
-    windows = rng.dirichlet(np.ones(30), 50).astype(np.float32)
+    windows = rng.dirichlet([50.0, *np.ones(29)], 50).astype(np.float32)
     edges = np.append(np.linspace(0, 595, 50), 600)
-    plot_timeline(edges, windows, [f"label {i}" for i in range(30)], "A$AP $_{x}$.mp3", tmp_path / "t.png")
+    plot_timeline(edges, windows, ["$^$", *(f"label {i}" for i in range(29))], "A$AP $_{x}$.mp3", tmp_path / "t.png")
     assert (tmp_path / "t.png").stat().st_size > 5000
 
 
@@ -155,9 +163,13 @@ def test_probabilities_are_the_mean_of_the_windows():
     np.testing.assert_allclose(FilePrediction("a", windows).probabilities, [0.5, 0.5])
 
 
-@pytest.mark.parametrize("name", ["folder", "m.tflite", "m.onnx", "gone"])
-def test_what_is_no_export_is_refused(name: str, tmp_path: Path):
-    if name == "folder":
+@pytest.mark.parametrize("name", ["folder", "folder.onnx", "m.tflite", "m.onnx", "gone", "cut"])
+def test_what_is_no_export_is_refused(name: str, exported, tmp_path: Path):
+    if name == "cut":
+        shutil.copytree(exported["saved_model"], tmp_path / name)
+        with open(tmp_path / name / "variables" / "variables.data-00000-of-00001", "r+b") as file:
+            file.truncate(1000)
+    elif name.startswith("folder"):
         (tmp_path / name).mkdir()
     elif name != "gone":
         (tmp_path / name).write_bytes(b"garbage")
