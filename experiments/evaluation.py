@@ -103,6 +103,7 @@ def predict_split(
         sample_rate_hz=settings.sample_rate_hz,
         crop_seconds=settings.crop_seconds,
         batch_size=settings.batch_size,
+        decoder=settings.decoder,
         decode_workers=settings.decode_workers or None,
     )
     batches, rows = [], []

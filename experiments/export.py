@@ -69,8 +69,8 @@ def export_run(
         _check_place(target, overwrite)
     classifier, clips = load_classifier(run_dir), clips_to_check(run_dir)
     metadata = describe_run(run_dir, classifier.model)
-    is_half = read_settings(run_dir / "settings.json").mixed_precision
-    tolerance = HALF_TOLERANCE if is_half else TOLERANCE
+    settings = read_settings(run_dir / "settings.json")
+    tolerance = HALF_TOLERANCE if settings.mixed_precision else TOLERANCE
     names = ", ".join(target.name for target in targets.values())
     print(f"writing {names}, and checking on {len(clips)} clips in fresh processes …", flush=True)
     shutil.rmtree(staging, ignore_errors=True)
@@ -81,7 +81,8 @@ def export_run(
             checks = {}
             for name, target in targets.items():
                 FORMATS[name][1](classifier, metadata, staging / target.name)
-                checks[name] = pool.submit(predict_in_fresh_process, staging / target.name, clips["path"].tolist())
+                paths = clips["path"].tolist()
+                checks[name] = pool.submit(predict_in_fresh_process, staging / target.name, paths, settings.decoder)
         expected = clips
         for name, target in targets.items():
             predicted = checks[name].result()

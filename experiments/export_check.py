@@ -51,7 +51,7 @@ def clips_to_check(run_dir: Path) -> pd.DataFrame:
     return there.iloc[np.unique(np.linspace(0, len(there) - 1, min(len(there), _MAX_CLIPS)).astype(int))]
 
 
-def predict_in_fresh_process(exported: Path, paths: Sequence[str]) -> pd.DataFrame:
+def predict_in_fresh_process(exported: Path, paths: Sequence[str], decoder: str = "soundfile") -> pd.DataFrame:
     """Runs `experiments.predict` on clips.
 
     Returns:
@@ -67,6 +67,7 @@ def predict_in_fresh_process(exported: Path, paths: Sequence[str]) -> pd.DataFra
         "CUDA_VISIBLE_DEVICES": "-1",  # two of these run at a time, and would fight for a GPU's memory
     }
     command = [sys.executable, "-m", "experiments.predict", f"--saved_model={exported}", f"--output={output}"]
+    command.append(f"--decoder={decoder}")
     result = subprocess.run([*command, "--", *paths], env=environment, capture_output=True, text=True)
     if not output.is_file():
         raise ExportCheckError(f"expected {exported.name} to predict in a fresh process, but: {result.stderr.strip()}")

@@ -24,6 +24,7 @@ _SAVED_MODEL = flags.DEFINE_string(
     "What export_saved_model wrote: a SavedModel (also of MP3s), or a .tflite or .onnx file.",
     required=True,
 )
+_DECODER = flags.DEFINE_enum("decoder", "soundfile", ("soundfile", "tfio"), "As for training; tfio: MP3s only.")
 _FORMAT = flags.DEFINE_enum(
     "format", None, FORMATS, "How to write the predictions; default: as the ending of --output says, else a table."
 )
@@ -43,7 +44,7 @@ def main(argv: list[str]) -> None:
     ending = output.suffix[1:] if output else ""
     model = load_exported(_SAVED_MODEL.value)
     failed = prediction_output.write_predictions(
-        console.progress(prediction.predict_files(model, paths), len(paths), "files", unit="file"),
+        console.progress(prediction.predict_files(model, paths, _DECODER.value), len(paths), "files", unit="file"),
         model,
         _FORMAT.value or (ending if ending in FORMATS else "table"),
         output,

@@ -55,10 +55,10 @@ def expand(arguments: Sequence[str]) -> list[str]:
     return list(paths)
 
 
-def predict_files(model: ExportedModel, paths: Sequence[str]) -> Iterator[FilePrediction]:
+def predict_files(model: ExportedModel, paths: Sequence[str], decoder: str = "soundfile") -> Iterator[FilePrediction]:
     """Predicts files in their order; one that cannot be decoded is a prediction with an error."""
     if model.classify is not None:
-        yield from _predict_crops(model, model.classify, paths)
+        yield from _predict_crops(model, model.classify, paths, decoder)
     elif model.classify_mp3 is not None:
         yield from _predict_mp3(model.classify_mp3, paths)
 
@@ -69,7 +69,9 @@ def window_edges(path: str, windows: int, crop_seconds: float) -> np.ndarray:
     return np.append(np.linspace(0, max(duration - crop_seconds, 0), windows), duration)
 
 
-def _predict_crops(model: ExportedModel, classify: Classify, paths: Sequence[str]) -> Iterator[FilePrediction]:
+def _predict_crops(
+    model: ExportedModel, classify: Classify, paths: Sequence[str], decoder: str
+) -> Iterator[FilePrediction]:
     ledger = FailureLedger(len(paths), max_failure_rate=1.0)
     dataset = eval_dataset(
         paths,
@@ -77,6 +79,7 @@ def _predict_crops(model: ExportedModel, classify: Classify, paths: Sequence[str
         sample_rate_hz=model.metadata["sample_rate_hz"],
         crop_seconds=model.metadata["crop_seconds"],
         batch_size=_BATCH_CROPS,
+        decoder=decoder,
     )
     crops: list[np.ndarray] = []  # of the file that is being collected
 

@@ -214,6 +214,7 @@ def _train_epoch(
         batch_size=settings.batch_size,
         epoch=epoch,
         seed=settings.seed,
+        decoder=settings.decoder,
         decode_workers=settings.decode_workers or None,
     )
     losses, hits, sizes, wait_seconds = [], [], [], 0.0

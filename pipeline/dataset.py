@@ -13,8 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
+from pipeline import mp3_graph
 from pipeline.decode import DecodeError, decode_crop, read_info
 from pipeline.failures import FailureLedger
+
+DECODERS = ("soundfile", "tfio")
 
 
 def train_dataset(
@@ -28,6 +31,7 @@ def train_dataset(
     batch_size: int = 32,
     epoch: int = 0,
     seed: int = 0,
+    decoder: str = "soundfile",
     decode_workers: int | None = None,
 ) -> tf.data.Dataset:
     """One shuffled pass over random crops of every clip.
@@ -43,6 +47,8 @@ def train_dataset(
         batch_size: examples a batch; the last batch holds what is left.
         epoch: number of the pass, from 0; every epoch has its own order and crops.
         seed: the same seed and epoch give the same pass.
+        decoder: "soundfile" reads every format, exactly and fast; "tfio" reads MP3s by graph ops alone, which can be
+            serialised for other processes, several times slower.
         decode_workers: parallel decodes; None lets tf.data choose.
 
     Returns:
@@ -51,12 +57,14 @@ def train_dataset(
     Raises:
         ValueError: a setting is out of range.
     """
-    _check(paths, sample_rate_hz, crop_seconds, batch_size)
+    _check(paths, sample_rate_hz, crop_seconds, batch_size, decoder)
     if crops_per_clip < 1:
         raise ValueError(f"expected crops_per_clip of at least 1, received {crops_per_clip}")
     crop_samples = round(crop_seconds * sample_rate_hz)
     clips, examples = len(paths), len(paths) * crops_per_clip
     path_table, class_table = tf.constant([os.fsencode(path) for path in paths]), tf.constant(class_indices, tf.int32)
+
+    decode_path = mp3_graph.decode_file if decoder == "tfio" else _decode
 
     def draw(place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         # Two different generators with one seed: the permutation, and the crop's position in its clip.
@@ -65,7 +73,7 @@ def train_dataset(
         return example % clips, position
 
     def decode(row: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        waveform, error = _decode(path_table[row], position, sample_rate_hz, crop_samples)
+        waveform, error = decode_path(path_table[row], sample_rate_hz, crop_samples, position)
         return waveform, class_table[row], row, error
 
     # Batches are cut before failures are dropped, so a bad file shortens its own batch and shifts no other.
@@ -87,6 +95,7 @@ def eval_dataset(
     sample_rate_hz: int = 22050,
     crop_seconds: float = 5.0,
     batch_size: int = 32,
+    decoder: str = "soundfile",
     decode_workers: int | None = None,
 ) -> tf.data.Dataset:
     """Every clip once, in order, as equally spaced crops that cover it.
@@ -101,6 +110,7 @@ def eval_dataset(
         sample_rate_hz: rate of the waveforms.
         crop_seconds: length of a crop; 0 gives whole clips.
         batch_size: crops a batch.
+        decoder: as for `train_dataset`.
         decode_workers: parallel decodes; None lets tf.data choose.
 
     Returns:
@@ -109,12 +119,16 @@ def eval_dataset(
     Raises:
         ValueError: a setting is out of range.
     """
-    _check(paths, sample_rate_hz, crop_seconds, batch_size)
+    _check(paths, sample_rate_hz, crop_seconds, batch_size, decoder)
     crop_samples = round(crop_seconds * sample_rate_hz)
     workers = decode_workers or tf.data.AUTOTUNE
     path_table = tf.constant([os.fsencode(path) for path in paths])
 
+    decode_path = mp3_graph.decode_file if decoder == "tfio" else _decode
+
     def count(row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        if decoder == "tfio":
+            return row, mp3_graph.count_file_crops(path_table[row], crop_seconds)
         crops = tf.numpy_function(
             lambda path: np.int64(count_crops(os.fsdecode(path), crop_seconds)), [path_table[row]], tf.int64, False
         )
@@ -125,7 +139,7 @@ def eval_dataset(
         return tf.data.Dataset.range(crops).map(lambda crop: (row, tf.cast(crop, tf.float32) / last))
 
     def decode(row: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        waveform, error = _decode(path_table[row], position, sample_rate_hz, crop_samples)
+        waveform, error = decode_path(path_table[row], sample_rate_hz, crop_samples, position)
         return waveform, row, error
 
     return (
@@ -161,7 +175,9 @@ def iterate(dataset: tf.data.Dataset, ledger: FailureLedger) -> Iterator[tuple[t
         raise
 
 
-def _check(paths: Sequence[str], sample_rate_hz: int, crop_seconds: float, batch_size: int) -> None:
+def _check(paths: Sequence[str], sample_rate_hz: int, crop_seconds: float, batch_size: int, decoder: str) -> None:
+    if decoder not in DECODERS:
+        raise ValueError(f"expected decoder to be one of {', '.join(DECODERS)}, received {decoder!r}")
     if not len(paths):
         raise ValueError("expected at least one path, received none")
     for name, value in (("sample_rate_hz", sample_rate_hz), ("batch_size", batch_size)):
@@ -172,7 +188,7 @@ def _check(paths: Sequence[str], sample_rate_hz: int, crop_seconds: float, batch
 
 
 def _decode(
-    path: tf.Tensor, position: tf.Tensor, sample_rate_hz: int, crop_samples: int
+    path: tf.Tensor, sample_rate_hz: int, crop_samples: int, position: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Decodes one crop in a tf.data worker: waveform [samples], and a reason, which is "" unless decoding failed."""
 

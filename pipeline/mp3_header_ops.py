@@ -85,12 +85,12 @@ def read_stream(mp3: tf.Tensor) -> Stream:
     bytes_left = tf.cast(size - offset, tf.float64)
     rate = tf.cast(tf.maximum(header.sample_rate_hz, 1), tf.float64)
     by_bit_rate = tf.cast(header.samples * header.bit_rate_kbps, tf.float64) * 125 / rate
-    frame_bytes = tf.case(
+    frame_bytes, is_even = tf.case(
         [
-            (is_constant & counts_frames, lambda: by_bit_rate),
-            (counts_frames, lambda: bytes_left / tf.maximum(stated_count, 1)),
+            (is_constant & counts_frames, lambda: (by_bit_rate, tf.constant(True))),
+            (counts_frames, lambda: (bytes_left / tf.maximum(stated_count, 1), tf.constant(False))),
         ],
-        default=lambda: _mean_frame_bytes(mp3, offset, header.kind),
+        default=lambda: _count_frames(mp3, offset, header.kind),
     )
     frame_bytes = tf.maximum(frame_bytes, 1)
     frame_count = tf.where(counts_frames, stated_count, bytes_left / frame_bytes)
@@ -106,7 +106,7 @@ def read_stream(mp3: tf.Tensor) -> Stream:
         frame_samples=tf.maximum(header.samples, 1),
         frame_bytes=frame_bytes,
         frame_count=frame_count,
-        is_even=~has_table,
+        is_even=is_even,
         promised_samples=tf.where(counts_frames, tf.cast(stated_count, tf.int32), 0) * header.samples,
         delay_samples=tf.where(counts_frames, tf.where(in_frame, delay_and_padding // 4096, 0) + _DECODER_DELAY, 0),
         padding_samples=tf.where(counts_frames & in_frame, tf.maximum(delay_and_padding % 4096 - _DECODER_DELAY, 0), 0),
@@ -114,12 +114,18 @@ def read_stream(mp3: tf.Tensor) -> Stream:
     )
 
 
-def _mean_frame_bytes(mp3: tf.Tensor, offset: tf.Tensor, kind: tf.Tensor) -> tf.Tensor:
-    """Counts frames where nothing states their number; of a long stream those of its beginning."""
+def _count_frames(mp3: tf.Tensor, offset: tf.Tensor, kind: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Counts frames where nothing states their number; of a long stream those of its beginning.
+
+    Returns:
+        Their mean length in bytes, float64, and whether they are all about equally long.
+    """
     frames = _find_frames(mp3, offset, _COUNTED_BYTES)
-    count = tf.reduce_sum(tf.cast(tf.gather(_column("kind"), frames.rows) == kind, tf.float64))
+    rows = tf.boolean_mask(frames.rows, tf.gather(_column("kind"), frames.rows) == kind)
     counted = tf.minimum(tf.strings.length(mp3) - offset, _COUNTED_BYTES)
-    return tf.cast(counted, tf.float64) / tf.maximum(count, 1)
+    rates = tf.gather(_column("bit_rate_kbps"), rows)
+    mean = tf.cast(counted, tf.float64) / tf.maximum(tf.cast(tf.size(rows), tf.float64), 1)
+    return mean, tf.reduce_all(rates == _first(rates))
 
 
 def byte_place(stream: Stream, frame: tf.Tensor) -> tf.Tensor:

@@ -4,12 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.signal
 import tensorflow as tf
 from conftest import music, shared, write_mp3
 from test_mp3_frames import without_length_tag
 
 from pipeline import mp3_frames, mp3_graph
+from pipeline.dataset import eval_dataset, train_dataset
 from pipeline.decode import decode_crop, read_info
+from pipeline.failures import FailureLedger
 from pipeline.mp3_header_ops import read_stream
 
 BYTES = [tf.TensorSpec([], tf.string)]
@@ -127,3 +130,111 @@ def test_odd_files_are_parsed_as_in_python_and_never_fail():
         assert graph_first_frame(data) == python_first_frame(data), path
         waveform, _, error = decode(data)
         assert (len(waveform) > 0) == (error == b""), path
+
+
+CROP = 2 * 22050
+decode_crop_graph = tf.function(
+    lambda path, position: mp3_graph.decode_file(path, 22050, CROP, position),
+    input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([])],
+    autograph=False,
+)
+
+
+def alignment(ours: np.ndarray, reference: np.ndarray, within: int) -> tuple[int, float]:
+    """By how many samples ours is late, and the correlation there."""
+    inner = reference[within:-within]
+    products = scipy.signal.correlate(ours, inner, mode="valid", method="fft")
+    energies = np.cumsum(np.pad(np.square(ours, dtype=np.float64), (1, 0)))
+    energies = energies[len(inner) :] - energies[: -len(inner)]
+    lag = int(np.argmax(products / np.sqrt(energies + 1e-9))) - within
+    return lag, np.corrcoef(ours[within + lag : within + lag + len(inner)], inner)[0, 1]
+
+
+@pytest.mark.parametrize("variable", [False, True])
+@pytest.mark.parametrize(
+    ("rate_hz", "channels", "quality"), [(44100, 2, 0.1), (44100, 1, 0.9), (48000, 2, 0.5), (16000, 1, 0.5)]
+)
+def test_crops_are_where_libsndfile_has_them(
+    tmp_path: Path, rate_hz: int, channels: int, quality: float, variable: bool
+):
+    path = write_mp3(tmp_path / "a.mp3", music(9, rate_hz, channels), rate_hz, variable, quality)
+    for position in (0.0, 0.13, 0.5, 0.87, 1.0):
+        waveform, error = decode_crop_graph(str(path), position)
+        assert error == b"" and waveform.shape == (CROP,)
+        expected = decode_crop(path, 22050, CROP, position)
+        lag, correlation = alignment(waveform.numpy(), expected, 11025)
+        # Less than 1 where the lag is not a whole number of samples at this rate.
+        assert abs(lag) <= (0.5 if variable else 0.1) * 22050 and correlation > (0.99 if variable else 0.999)
+        if not variable or position == 0:
+            assert abs(lag) <= 1
+            np.testing.assert_allclose(waveform[100:-100], expected[100:-100], atol=5e-3)
+
+
+@pytest.mark.parametrize("variable", [False, True])
+def test_crops_of_a_stream_that_does_not_state_its_length(tmp_path: Path, variable: bool):
+    path = write_mp3(tmp_path / "a.mp3", music(9, 44100), 44100, variable)
+    path.write_bytes(without_length_tag(path.read_bytes()))
+    for position in (0.0, 0.4, 1.0):
+        waveform, error = decode_crop_graph(str(path), position)
+        assert error == b""
+        lag, correlation = alignment(waveform.numpy(), decode_crop(path, 22050, CROP, position), 11025)
+        assert abs(lag) <= (0.5 if variable else 0.1) * 22050 and correlation > (0.99 if variable else 0.999)
+
+
+def test_crops_of_short_and_broken_files(tmp_path: Path):
+    short = write_mp3(tmp_path / "short.mp3", music(0.7, 44100), 44100)
+    waveform, error = decode_crop_graph(str(short), 0.6)
+    assert error == b""
+    np.testing.assert_allclose(waveform, decode_crop(short, 22050, CROP, 0.6), atol=5e-3)
+    (tmp_path / "empty.mp3").touch()
+    (tmp_path / "junk.mp3").write_bytes(b"junk" * 1000)
+    whole = write_mp3(tmp_path / "cut.mp3", music(9, 44100), 44100)
+    whole.write_bytes(whole.read_bytes()[:30000])
+    for name, message in {
+        "gone.mp3": "empty file, or it cannot be read",
+        "empty.mp3": "empty file",
+        "junk.mp3": "not recognised as MP3",
+        "cut.mp3": "truncated",
+    }.items():
+        waveform, error = decode_crop_graph(str(tmp_path / name), 0.9)
+        assert message in error.numpy().decode() or (name == "cut.mp3" and b"not decodable" in error.numpy())
+        assert waveform.shape == (CROP,) and not np.any(waveform)
+
+
+def test_datasets_by_either_decoder(clips, tmp_path: Path):
+    (tmp_path / "bad.mp3").write_bytes(b"bad")
+    paths = [*map(str, clips), str(tmp_path / "bad.mp3")]
+
+    def collect(decoder: str, **options) -> tuple[np.ndarray, np.ndarray, FailureLedger]:
+        ledger = FailureLedger(len(paths), 0.5)
+        batches = list(eval_dataset(paths, ledger, sample_rate_hz=16000, decoder=decoder, **options))
+        return *(np.concatenate([batch[i] for batch in batches]) for i in range(2)), ledger
+
+    ours, rows, ledger = collect("tfio", crop_seconds=1.0)
+    reference, reference_rows, _ = collect("soundfile", crop_seconds=1.0)
+    np.testing.assert_array_equal(rows, reference_rows)
+    assert list(ledger.failures) == [paths[-1]]
+    assert np.mean([np.corrcoef(a, b)[0, 1] > 0.99 for a, b in zip(ours, reference, strict=True)]) > 0.6
+    whole = [batch[0].shape for batch in eval_dataset(paths, FailureLedger(13, 0.5), crop_seconds=0, decoder="tfio")]
+    expected = [batch[0].shape for batch in eval_dataset(paths, FailureLedger(13, 0.5), crop_seconds=0)]
+    assert whole == expected
+    a, b = (
+        list(train_dataset(paths, [0] * 13, FailureLedger(13, 0.5), crop_seconds=1, decoder="tfio", decode_workers=n))
+        for n in (1, 4)
+    )
+    for (waveform, _), (again, _) in zip(a, b, strict=True):
+        np.testing.assert_array_equal(waveform, again)
+    with pytest.raises(ValueError, match="expected decoder to be one of soundfile, tfio, received 'ffmpeg'"):
+        eval_dataset(paths, ledger, decoder="ffmpeg")
+
+
+def test_every_real_clip_decodes_at_any_place():
+    paths = sorted(shared("real_music").glob("fma_small/*/*.mp3"))
+    for i, path in enumerate([*paths, shared("fma_small") / "000" / "000002.mp3"]):
+        for position in (0.0, (i % 10) / 10, 1.0):
+            waveform, error = decode_crop_graph(str(path), position)
+            assert error == b"", (path, position)
+        expected = decode_crop(path, 22050, CROP, 1.0)
+        if expected.std() > 0.02:
+            lag, correlation = alignment(waveform.numpy(), expected, 11025)
+            assert abs(lag) <= 0.5 * 22050 and correlation > 0.95, path
