@@ -151,10 +151,10 @@ def decode_mp3_crop(
     first += tf.round(tf.cast(begin - guess, tf.float64) / stream.frame_bytes)
     decoded = _decode_range(mp3, begin, tf.where(stream.found, end - begin, 0))
 
-    # Frames of the range that could not be decoded are its first ones, whose data began before it.
+    # Frames of the range that could not be decoded are its first ones, whose data began before it; or the file ends.
     samples = tf.cast(tf.size(decoded), tf.float64)
     undecoded = tf.maximum((tf.minimum(last, stream.frame_count) - first) * frame_samples - samples, 0)
-    undecoded = tf.round(undecoded / frame_samples) * frame_samples
+    undecoded = tf.minimum(tf.round(undecoded / frame_samples), lead) * frame_samples
     skip = start - first * frame_samples - tf.where(stream.is_even, undecoded, 0)
     # With a variable bit rate the number of a frame is a guess; but the first one, and the file's last, are known.
     from_end = samples - (stream.frame_count * frame_samples - start)

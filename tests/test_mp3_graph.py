@@ -201,6 +201,19 @@ def test_crops_of_short_and_broken_files(tmp_path: Path):
         assert waveform.shape == (CROP,) and not np.any(waveform)
 
 
+def test_a_crop_across_the_end_of_a_truncated_file_is_a_failure(tmp_path: Path):
+    path = write_mp3(tmp_path / "a.mp3", music(9, 44100), 44100)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * 5 // 9])  # 5 s of it
+    for position, truncated in ((0.0, False), (0.3, False), (0.6, True), (0.65, True), (1.0, True)):
+        waveform, error = decode_crop_graph(str(path), position)
+        assert bool(error.numpy()) == truncated
+        if not truncated:
+            path.with_name("b.mp3").write_bytes(whole)
+            expected = decode_crop(path.with_name("b.mp3"), 22050, CROP, position)
+            np.testing.assert_allclose(waveform[100:-100], expected[100:-100], atol=5e-3)
+
+
 def test_datasets_by_either_decoder(clips, tmp_path: Path):
     (tmp_path / "bad.mp3").write_bytes(b"bad")
     paths = [*map(str, clips), str(tmp_path / "bad.mp3")]
