@@ -5,7 +5,7 @@ DEMO_DATA := data/demo
 DEMO_RUN := runs/demo
 DEMO_EXPORT := exports/demo
 
-.PHONY: demo test lint format typecheck lock clean
+.PHONY: demo test lint format typecheck benchmark lock clean
 
 demo: $(VENV)/installed
 	$(PYTHON) -m experiments.make_demo_data --data_dir=$(DEMO_DATA)
@@ -24,6 +24,9 @@ lint: $(VENV)/installed
 format: $(VENV)/installed
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
+
+benchmark: $(VENV)/installed
+	$(PYTHON) -m experiments.benchmark_pipeline --dataset=demo --data_dir=$(DEMO_DATA) --output_dir=benchmark --peers
 
 typecheck: $(VENV)/installed
 	$(PYTHON) -m mypy

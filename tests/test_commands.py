@@ -18,7 +18,7 @@ from test_mp3_frames import without_length_tag
 from experiments.settings import Settings, differences, read_settings
 from pipeline.decode import decode_crop
 
-SCRIPTS = ("train", "evaluate", "probe_audio", "make_demo_data", "export_saved_model", "predict")
+SCRIPTS = ("train", "evaluate", "probe_audio", "make_demo_data", "export_saved_model", "predict", "benchmark_pipeline")
 REQUIRED = {"export_saved_model": ["--export_dir=out"]}
 
 
@@ -43,6 +43,7 @@ def test_help_explains_and_stray_arguments_are_refused(script: str):
         ("make_demo_data", [f"--data_dir={ROOT}"]),
         ("export_saved_model", ["--run_dir=/nowhere", "--export_dir=/tmp/nowhere"]),
         ("predict", ["--saved_model=/nowhere", "song.mp3"]),
+        ("benchmark_pipeline", ["--dataset=folders", "--data_dir=/nowhere"]),
     ],
 )
 def test_a_mistake_is_one_message_without_a_traceback(script: str, flags: list[str]):
@@ -122,7 +123,8 @@ def test_readme_runs(small_fma, tmp_path: Path):
             script = words[2].removeprefix("experiments.")
             if script == "make_demo_data":  # its full size takes longer than this test should
                 words = [*words[:3], *(word.replace("data/demo", "data/unused") for word in words[3:]), "--help"]
-            extra = small if script == "train" else small[2:] if script == "evaluate" else []
+            few = as_flags(repeats=1, rounds=1, batch_size=4)
+            extra = {"train": small, "evaluate": small[2:], "benchmark_pipeline": few}.get(script, [])
             run_script(script, *words[3:], *extra, cwd=tmp_path, check="--help" not in words)
             ran.add(script)
         elif words[:1] == ["saved_model_cli"]:

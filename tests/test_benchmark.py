@@ -1,0 +1,95 @@
+"""The benchmark's arithmetic, and that every row pulls real clips. How fast they are is not a test's business."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from experiments.benchmark import format_table, run_benchmark
+from experiments.benchmark_rows import ROWS, Workload
+from pipeline.throughput import measure
+
+
+def paced(first_seconds: float, seconds: float, batches: int) -> Iterator[int]:
+    time.sleep(first_seconds)
+    for i in range(batches):
+        time.sleep(seconds * (i > 0))
+        yield 4
+
+
+def test_rates_leave_the_first_batch_out():
+    starts, done = [], []
+
+    def start() -> Iterator[int]:
+        starts.append(None)
+        return paced(1.0, 0.02, 11)
+
+    (result,) = measure({"a": start}, clip_seconds=5, repeats=2, done=lambda: done.append(None))
+    assert len(starts) == len(done) == 3
+    # 200 but for a late sleeper; with the first batch counted it would be below 40.
+    assert 50 < result.clips_per_second <= 200
+    assert result.realtime_factor == pytest.approx(5 * result.clips_per_second)
+    assert result.first_batch_seconds >= 1.0
+    assert result.cpu_ms_per_clip < 20 and result.spread >= 0 and result.peak_rss_mb > 50
+
+
+def test_cpu_time_and_memory_are_seen():
+    def busy() -> Iterator[int]:
+        for _ in range(3):
+            held = bytearray(200_000_000)
+            held[::4096] = b"x" * len(held[::4096])
+            end = time.process_time() + 0.1
+            while time.process_time() < end:
+                pass
+            yield 1
+
+    def idle() -> Iterator[int]:
+        yield from paced(0, 0.1, 3)
+
+    by_name = {row.name: row for row in measure({"idle": idle, "busy": busy}, 1, 1)}
+    assert by_name["busy"].cpu_ms_per_clip > 90 and by_name["idle"].cpu_ms_per_clip < 20
+    assert by_name["busy"].peak_rss_mb > by_name["idle"].peak_rss_mb + 100
+
+
+@pytest.mark.parametrize(("batches", "message"), [(0, "expected clips from a"), (1, "at least two batches from a")])
+def test_too_little_to_measure(batches: int, message: str):
+    with pytest.raises(ValueError, match=message):
+        measure({"a": lambda: iter([4] * batches)}, 1, 1)
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.is_installed])
+def test_every_row_pulls_every_clip(name: str, clips):
+    rounds = 2 if name in ("limit_threads", "limit_processes", "ours_soundfile", "torch_dataloader") else 1
+    work = Workload([str(path) for path in clips], 16000, 1.0, batch_size=5, rounds=2)
+    assert sum(ROWS[name].start(work)) == rounds * len(clips)
+
+
+def test_a_run_of_the_benchmark(clips, tmp_path: Path, capsys):
+    (tmp_path / "bad.mp3").write_bytes(b"bad")
+    options = {"sample_rate_hz": 16000, "crop_seconds": 1.0, "rounds": 1, "repeats": 1, "with_peers": False}
+    paths = [str(tmp_path / "bad.mp3"), *map(str, clips)]
+    result = run_benchmark(paths, tmp_path / "out", batch_size=4, **options)
+    assert json.loads((tmp_path / "out" / "benchmark.json").read_text()) == result
+    names = ["limit", "limit_threads", "limit_processes", "ours_soundfile", "ours_tfio", "ours_soundfile_whole"]
+    assert [row["name"] for row in result["rows"]] == names
+    rates = {row["name"]: row["clips_per_second"] for row in result["rows"]}
+    assert rates["limit"] == max(rates["limit_threads"], rates["limit_processes"])
+    assert result["ratios"]["to_limit"] == pytest.approx(rates["ours_soundfile"] / rates["limit"])
+    assert result["environment"]["clips"] == 12 and "tensorflow" in result["environment"]["versions"]
+    shown = capsys.readouterr().out
+    assert "1 files cannot be decoded" in shown and "ours_soundfile" in shown and "to_limit" in shown
+    with Image.open(tmp_path / "out" / "benchmark.png") as image:
+        assert min(image.size) > 300
+    with pytest.raises(ValueError, match=r"at least 200 decodable clips \(two batches\), found 12"):
+        run_benchmark(paths, tmp_path / "out", batch_size=100, **options)
+    with pytest.raises(ValueError, match="crop_seconds=0; use 5"):
+        run_benchmark(paths, tmp_path / "out", batch_size=4, **options | {"crop_seconds": 0.0})
+
+
+def test_table_lines_up():
+    lines = format_table(measure({"a": lambda: paced(0, 0.01, 3), "long_name": lambda: paced(0, 0.02, 3)}, 5, 1))
+    head, first, second = lines.splitlines()
+    assert first.index("█") == second.index("█") >= len(head) and len(first) > len(second)
