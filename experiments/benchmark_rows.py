@@ -155,11 +155,13 @@ class Row:
         start: begins a pass.
         package: what must be installed for it, if anything.
         is_peer: whether it is another's way.
+        has_workers: whether other processes do its work.
     """
 
     start: Callable[[Workload], Iterator[int]]
     package: str = ""
     is_peer: bool = False
+    has_workers: bool = False
 
     @property
     def is_installed(self) -> bool:
@@ -169,11 +171,11 @@ class Row:
 
 ROWS = {
     "limit_threads": Row(limit_threads),
-    "limit_processes": Row(limit_processes),
+    "limit_processes": Row(limit_processes, has_workers=True),
     "ours_soundfile": Row(lambda work: ours(work, "soundfile", work.rounds, work.crop_seconds)),
     "ours_tfio": Row(lambda work: ours(work, "tfio", 1, work.crop_seconds), "tensorflow_io"),
     "ours_soundfile_whole": Row(lambda work: ours(work, "soundfile", 1, 0.0)),
-    "torch_dataloader": Row(torch_dataloader, "torch", is_peer=True),
+    "torch_dataloader": Row(torch_dataloader, "torch", is_peer=True, has_workers=True),
     "librosa_offset": Row(librosa_offset, "librosa", is_peer=True),
     "study_librosa": Row(study_librosa, "librosa", is_peer=True),
     "tfio_tutorial": Row(tfio_tutorial, "tensorflow_io", is_peer=True),

@@ -22,7 +22,7 @@ class Throughput:
         name: of the pipeline.
         clips_per_second: rate.
         realtime_factor: seconds of audio a second.
-        cpu_ms_per_clip: CPU time of this process and its children.
+        cpu_ms_per_clip: CPU time of this process; None where other processes do the work.
         peak_rss_mb: highest resident memory of this process during a pass.
         spread: (highest - lowest) / median of the rates.
         first_batch_seconds: from starting a pass to its first batch.
@@ -31,7 +31,7 @@ class Throughput:
     name: str
     clips_per_second: float
     realtime_factor: float
-    cpu_ms_per_clip: float
+    cpu_ms_per_clip: float | None
     peak_rss_mb: float
     spread: float
     first_batch_seconds: float
@@ -104,7 +104,7 @@ def _measure_pass(name: str, start: Pass) -> _Sample:
 
 def _cpu_seconds() -> float:
     times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    return times.user + times.system
 
 
 class _PeakMemory:
