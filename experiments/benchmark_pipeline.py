@@ -3,7 +3,7 @@
     python -m experiments.benchmark_pipeline --dataset=fma --data_dir=/data/fma --peers --output_dir=benchmark
 
 Random crops of real files, every row in turn and several times over; medians. `limit` is a plain seek and read by
-libsndfile on all cores. Two minutes for a hundred clips on two cores, five with --peers. Prints a table and writes
+libsndfile on all cores. A minute or two for a hundred clips on two cores, three with --peers. Prints a table and writes
 benchmark.json and benchmark.png.
 """
 
