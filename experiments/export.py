@@ -18,6 +18,7 @@ from experiments.export_check import (
     check,
     check_mp3,
     clips_to_check,
+    find_mp3s,
     predict_in_fresh_process,
 )
 from experiments.export_metadata import describe_run
@@ -68,6 +69,8 @@ def export_run(
         _put_back(staging / "replaced" / target.name, target)  # from an export that was killed half-way
         _check_place(target, overwrite)
     classifier, clips = load_classifier(run_dir), clips_to_check(run_dir)
+    if "mp3" in formats:
+        find_mp3s(clips)
     metadata = describe_run(run_dir, classifier.model)
     settings = read_settings(run_dir / "settings.json")
     tolerance = HALF_TOLERANCE if settings.mixed_precision else TOLERANCE

@@ -109,17 +109,25 @@ def check(target: Path, expected: pd.DataFrame, predicted: pd.DataFrame, toleran
     return f"checked in a fresh process on {len(wrong)} clips: same labels, probabilities within {difference.max():.1e}"
 
 
+def find_mp3s(clips: pd.DataFrame) -> np.ndarray:
+    """Which of the clips are MP3s, by their names, bool [clips].
+
+    Raises:
+        ValueError: none is.
+    """
+    is_mp3 = clips["path"].str.lower().str.endswith(".mp3").to_numpy()
+    if not is_mp3.any():
+        raise ValueError("expected MP3 clips among the run's predictions to check --mp3 with, found none; leave it out")
+    return is_mp3
+
+
 def check_mp3(target: Path, expected: pd.DataFrame, predicted: pd.DataFrame) -> str:
     """Compares the labels that a SavedModel of MP3s gives for the MP3s among the clips; otherwise as `check`.
 
     Raises:
-        ExportCheckError: too many differ, or there is no MP3.
+        ExportCheckError: too many differ.
     """
-    is_mp3 = expected["path"].str.lower().str.endswith(".mp3").to_numpy()
-    if not is_mp3.any():
-        raise ExportCheckError(
-            "expected MP3 clips among the run's predictions to check --mp3 with, found none; leave it out"
-        )
+    is_mp3 = find_mp3s(expected)
     expected, predicted = expected[is_mp3], predicted[is_mp3]
     failed = predicted[predicted["error"].notna()]
     differing = int(np.sum(expected["predicted"].to_numpy() != predicted["predicted"].to_numpy()))

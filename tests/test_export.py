@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import soundfile
 import tensorflow as tf
-from conftest import SMALL_FEATURES, SMALL_RUN, as_flags, music, run_script, write_mp3
+from conftest import SMALL_FEATURES, SMALL_RUN, music, write_mp3
 
 from experiments import training
 from experiments.conversion import write_saved_model, write_tflite
@@ -222,7 +222,7 @@ def test_mp3_batch_with_undecodable_items(exported, small_run, tmp_path: Path):
     assert signature(mp3=tf.constant([], tf.string))["probabilities"].shape == (0, 3)
 
 
-def test_existing_exports_are_kept_unless_overwritten(exported, small_run, tmp_path: Path):
+def test_existing_exports_are_kept_unless_overwritten(exported, small_run, tmp_path: Path, capsys):
     place = tmp_path / "model"
     shutil.copytree(exported["saved_model"], place)
     with pytest.raises(ValueError, match=r"found an earlier export; add --overwrite"):
@@ -247,8 +247,9 @@ def test_existing_exports_are_kept_unless_overwritten(exported, small_run, tmp_p
     assert {path.name for path in tmp_path.iterdir()} == {"model", "photos", "tampered"}
     metadata = place / "assets.extra" / "metadata.json"
     metadata.write_text("{}")
-    result = run_script("export_saved_model", *as_flags(run_dir=small_run, export_dir=place, overwrite=True))
-    assert "checked in a fresh process on 12 clips: same labels" in result.stdout and result.stderr == ""
+    capsys.readouterr()
+    export_run(small_run, place, overwrite=True)
+    assert "checked in a fresh process on 12 clips: same labels" in capsys.readouterr().out
     assert json.loads(metadata.read_text())["name"] == "melstream"
 
 
