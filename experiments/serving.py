@@ -76,7 +76,7 @@ class AudioClassifier:
 
         One shorter than the crops that the model was trained on is padded with zeros, as in training.
         """
-        with tf.control_dependencies(_waveform_checks(waveform, tf.shape(waveform)[1])):
+        with tf.control_dependencies(_waveform_checks(waveform)):
             probabilities, embedding = self._apply(tf.identity(waveform))
         return {"probabilities": probabilities, "labels": self._labels(), "embedding": embedding}
 
@@ -86,7 +86,7 @@ class AudioClassifier:
             tf.debugging.assert_greater(
                 sample_rate, 0, "expected sample_rate as a positive number of hertz; pass the rate of the waveform"
             ),
-            *_waveform_checks(waveform, tf.size(waveform), whole=False),
+            *_waveform_checks(waveform, whole=False),
         ]
         with tf.control_dependencies(checks):
             probabilities, _, starts = self._windows(tf.identity(waveform), tf.identity(sample_rate))
@@ -193,10 +193,12 @@ class AudioClassifier:
 _NOT_FINITE = "expected waveform samples that are finite numbers, nominally in -1...1; replace them before the call"
 
 
-def _waveform_checks(waveform: tf.Tensor, samples: tf.Tensor, whole: bool = True) -> list[tf.Operation]:
+def _waveform_checks(waveform: tf.Tensor, whole: bool = True) -> list[tf.Operation]:
     checks = [
         tf.debugging.assert_greater(
-            samples, 0, "expected a waveform of at least one sample, received none; leave empty recordings out"
+            tf.size(waveform),
+            0,
+            "expected a waveform of at least one sample, received none; leave empty recordings out",
         )
     ]
     return [*checks, tf.debugging.assert_all_finite(waveform, _NOT_FINITE)] if whole else checks

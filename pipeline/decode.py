@@ -1,4 +1,4 @@
-"""From a file to a mono waveform at the model's sample rate: the only importer of soundfile and soxr.
+"""From a file to a mono waveform at the model's sample rate: the only decoder by soundfile and soxr.
 
 A crop costs a seek and a read of just its own seconds, so the time does not grow with the clip.
 """

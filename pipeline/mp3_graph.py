@@ -37,6 +37,7 @@ def load_ops() -> Any:
         from tensorflow_io.python.ops import core_ops
 
         core_ops.io_audio_decode_mp3  # noqa: B018
+    # A missing package, one without the op, no library for this platform, one of another TensorFlow: each its own way.
     except (ImportError, AttributeError, NotImplementedError, tf.errors.OpError) as error:
         raise MissingOpsError(
             f"expected tensorflow-io of the version that fits TensorFlow {tf.__version__} (0.37.1 for 2.16 and 2.17), "

@@ -156,6 +156,7 @@ def test_track_of_many_windows_is_the_same_in_batches(signatures):
     ("signature", "arguments", "message"),
     [
         ("serving_default", {"waveform": [[]]}, "expected a waveform of at least one sample"),
+        ("serving_default", {"waveform": np.zeros((0, 100))}, "expected a waveform of at least one sample"),
         ("serving_default", {"waveform": [[0.1, np.nan]]}, "expected waveform samples that are finite"),
         ("serving_default", {"waveform": [[0.1], [-np.inf]]}, "expected waveform samples that are finite"),
         ("track", {"waveform": [], "sample_rate": 44100}, "expected a waveform of at least one sample"),
