@@ -83,7 +83,9 @@ class Settings:
         False, "training", "Half precision in the network: float16 on a GPU, bfloat16 on a CPU. Features stay float32."
     )
     jit_compile: bool = _setting(False, "training", "Compile the step with XLA: for GPUs; on CPUs it is slower.")
-    decode_workers: int = _setting(0, "data", "Parallel decodes; 0 lets tf.data choose. Results do not depend on it.")
+    decode_workers: int = _setting(
+        0, "data", "Parallel decodes; 0: as many as there are cores. Results do not depend on it."
+    )
 
     def as_json(self) -> str:
         """The contents of settings.json."""

@@ -6,6 +6,7 @@ without a shuffle buffer, does not depend on the number of workers, and can be b
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline import mp3_graph
-from pipeline.decode import DecodeError, decode_crop, read_info
+from pipeline.decode import DecodeError, decode_crop, fit_length, read_info
 from pipeline.failures import FailureLedger
 
 DECODERS = ("soundfile", "tfio")
@@ -49,7 +50,7 @@ def train_dataset(
         seed: the same seed and epoch give the same pass.
         decoder: "soundfile" reads every format, exactly and fast; "tfio" reads MP3s by graph ops alone, which can be
             serialised for other processes, several times slower.
-        decode_workers: parallel decodes; None lets tf.data choose.
+        decode_workers: parallel decodes; None: as many as there are cores.
 
     Returns:
         A dataset of (waveform float32 [batch, samples], class index int32 [batch]).
@@ -62,9 +63,7 @@ def train_dataset(
         raise ValueError(f"expected crops_per_clip of at least 1, received {crops_per_clip}")
     crop_samples = round(crop_seconds * sample_rate_hz)
     clips, examples = len(paths), len(paths) * crops_per_clip
-    path_table, class_table = tf.constant([os.fsencode(path) for path in paths]), tf.constant(class_indices, tf.int32)
-
-    decode_path = mp3_graph.decode_file if decoder == "tfio" else _decode
+    class_table = tf.constant(class_indices, tf.int32)
 
     def draw(place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         # Two different generators with one seed: the permutation, and the crop's position in its clip.
@@ -72,19 +71,12 @@ def train_dataset(
         position = tf.random.stateless_uniform([], seed=tf.stack([seed, epoch * examples + example]))
         return example % clips, position
 
-    def decode(row: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        waveform, error = decode_path(path_table[row], sample_rate_hz, crop_samples, position)
-        return waveform, class_table[row], row, error
-
-    # Batches are cut before failures are dropped, so a bad file shortens its own batch and shifts no other.
-    return (
-        tf.data.Dataset.range(examples)
-        .map(lambda place: decode(*draw(place)), num_parallel_calls=decode_workers or tf.data.AUTOTUNE)
-        .apply(lambda dataset: _batch(dataset, batch_size, crop_samples))
+    drawn = tf.data.Dataset.range(examples).map(draw)
+    return _stream(
+        _decoded(drawn, paths, sample_rate_hz, crop_samples, batch_size, decoder, decode_workers or default_workers())
         .map(_drop_failures(paths, ledger))
         .filter(_not_empty)
-        .map(lambda waveform, class_index, row: (waveform, class_index))
-        .prefetch(tf.data.AUTOTUNE)
+        .map(lambda waveform, row: (waveform, tf.gather(class_table, row)))
     )
 
 
@@ -111,7 +103,7 @@ def eval_dataset(
         crop_seconds: length of a crop; 0 gives whole clips.
         batch_size: crops a batch.
         decoder: as for `train_dataset`.
-        decode_workers: parallel decodes; None lets tf.data choose.
+        decode_workers: parallel decodes; None: as many as there are cores.
 
     Returns:
         A dataset of (waveform float32 [batch, samples], row int64 [batch], the place of the crop's clip in `paths`).
@@ -121,10 +113,8 @@ def eval_dataset(
     """
     _check(paths, sample_rate_hz, crop_seconds, batch_size, decoder)
     crop_samples = round(crop_seconds * sample_rate_hz)
-    workers = decode_workers or tf.data.AUTOTUNE
-    path_table = tf.constant([os.fsencode(path) for path in paths])
-
-    decode_path = mp3_graph.decode_file if decoder == "tfio" else _decode
+    workers = decode_workers or default_workers()
+    path_table = _path_table(paths)
 
     def count(row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         if decoder == "tfio":
@@ -138,20 +128,17 @@ def eval_dataset(
         last = tf.cast(tf.maximum(crops - 1, 1), tf.float32)
         return tf.data.Dataset.range(crops).map(lambda crop: (row, tf.cast(crop, tf.float32) / last))
 
-    def decode(row: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        waveform, error = decode_path(path_table[row], sample_rate_hz, crop_samples, position)
-        return waveform, row, error
-
-    return (
-        tf.data.Dataset.range(len(paths))
-        .map(count, num_parallel_calls=workers)
-        .flat_map(spread)
-        .map(decode, num_parallel_calls=workers)
-        .apply(lambda dataset: _batch(dataset, batch_size if crop_samples else 1, crop_samples))
+    crops = tf.data.Dataset.range(len(paths)).map(count, num_parallel_calls=workers).flat_map(spread)
+    return _stream(
+        _decoded(crops, paths, sample_rate_hz, crop_samples, batch_size if crop_samples else 1, decoder, workers)
         .map(_drop_failures(paths, ledger))
         .filter(_not_empty)
-        .prefetch(tf.data.AUTOTUNE)
     )
+
+
+def default_workers() -> int:
+    """Parallel decodes where none are asked for: the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def count_crops(path: str, crop_seconds: float) -> int:
@@ -187,25 +174,71 @@ def _check(paths: Sequence[str], sample_rate_hz: int, crop_seconds: float, batch
         raise ValueError(f"expected crop_seconds of at least one sample, or 0 for whole clips, received {crop_seconds}")
 
 
-def _decode(
-    path: tf.Tensor, sample_rate_hz: int, crop_samples: int, position: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Decodes one crop in a tf.data worker: waveform [samples], and a reason, which is "" unless decoding failed."""
+def _path_table(paths: Sequence[str]) -> tf.Tensor:
+    return tf.constant([os.fsencode(path) for path in paths])  # bytes: a name need not be text
 
-    def decode(path: bytes, position: np.float32) -> tuple[np.ndarray, bytes]:
+
+def _decoded(
+    crops: tf.data.Dataset,
+    paths: Sequence[str],
+    sample_rate_hz: int,
+    crop_samples: int,
+    batch_size: int,
+    decoder: str,
+    workers: int,
+) -> tf.data.Dataset:
+    """Decodes (row, position) to batches (waveform [batch, samples], row [batch], error [batch], "" where it worked).
+
+    Batches are cut before failures are dropped, so a bad file shortens its own batch and shifts no other.
+    """
+    path_table = _path_table(paths)
+
+    def decode_crop_by_ops(row: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        waveform, error = mp3_graph.decode_file(path_table[row], sample_rate_hz, crop_samples, position)
+        return waveform, row, error
+
+    def decode_batch(row: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        # Declared stateless: a stateful op would lose its parallelism under op determinism, and this one is a function
+        # of its inputs.
+        waveform, error = tf.numpy_function(
+            functools.partial(_decode_batch, sample_rate_hz, crop_samples),
+            [tf.gather(path_table, row), position],
+            [tf.float32, tf.string],
+            stateful=False,
+        )
+        return tf.ensure_shape(waveform, [None, crop_samples or None]), row, tf.ensure_shape(error, [None])
+
+    if decoder == "tfio":
+        decoded = crops.map(decode_crop_by_ops, num_parallel_calls=workers)
+        return decoded.batch(batch_size) if crop_samples else decoded.padded_batch(batch_size)
+    # A batch a call, rather than a crop: fewer calls into Python, and no copy into the batch by one thread.
+    return crops.batch(batch_size).map(decode_batch, num_parallel_calls=workers)
+
+
+def _decode_batch(
+    sample_rate_hz: int, crop_samples: int, paths: np.ndarray, positions: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    waveforms, errors = [], []
+    for path, position in zip(paths, positions, strict=True):
         try:
-            return decode_crop(os.fsdecode(path), sample_rate_hz, crop_samples, float(position)), b""
-        except DecodeError as error:
-            return np.zeros(crop_samples or 1, np.float32), str(error).encode()
+            waveform, error = decode_crop(os.fsdecode(path), sample_rate_hz, crop_samples, float(position)), b""
+        except DecodeError as failure:
+            waveform, error = np.zeros(crop_samples or 1, np.float32), str(failure).encode()
+        waveforms.append(waveform)
+        errors.append(error)
+    longest = max(len(waveform) for waveform in waveforms)  # they differ for whole clips only
+    return np.stack([fit_length(waveform, longest) for waveform in waveforms]), np.array(errors, object)
 
-    # Declared stateless: a stateful op would lose its parallelism under op determinism, and this one is a function
-    # of its inputs.
-    waveform, error = tf.numpy_function(decode, [path, position], [tf.float32, tf.string], stateful=False)
-    return tf.ensure_shape(waveform, [crop_samples or None]), tf.ensure_shape(error, [])
 
+def _stream(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Decodes two batches ahead of the training step.
 
-def _batch(dataset: tf.data.Dataset, batch_size: int, crop_samples: int) -> tf.data.Dataset:
-    return dataset.batch(batch_size) if crop_samples else dataset.padded_batch(batch_size)
+    Without tf.data's autotuning: it begins with hardly any buffer and takes longer than an epoch of a small data set
+    to find what is known beforehand, that every core should decode.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.prefetch(2).with_options(options)
 
 
 def _drop_failures(paths: Sequence[str], ledger: FailureLedger) -> Callable[..., tuple[tf.Tensor, ...]]:

@@ -1,11 +1,11 @@
 """From a file to a mono waveform at the model's sample rate: the only decoder by soundfile and soxr.
 
-A crop costs a seek and a read of just its own seconds, so the time does not grow with the clip.
+A crop costs a seek and a read of just its own seconds. In an MP3 of constant bit rate the seek takes no time, whatever the
+length of the file; in others libmpg123 walks over the headers of all frames before the crop.
 """
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import functools
 import io
@@ -17,13 +17,10 @@ import numpy as np
 import soundfile
 import soxr
 
-from pipeline import mp3_frames
+from pipeline import mp3_excerpt, mp3_frames
+from pipeline.scratch import Scratch, borrowed_scratch
 
 _HEAD_BYTES = 8192
-_MAX_BUFFER = 1 << 22  # samples of a buffer that is kept: 16 MB
-
-Buffers = dict[str, np.ndarray]
-_idle_buffers: collections.deque[Buffers] = collections.deque()
 
 
 class DecodeError(ValueError):
@@ -50,7 +47,7 @@ class AudioInfo:
         return self.samples / self.sample_rate_hz
 
 
-def read_info(path: str | os.PathLike) -> AudioInfo:
+def read_info(path: str | os.PathLike[str]) -> AudioInfo:
     """Reads a file's rate, channels and length without decoding it.
 
     Raises:
@@ -60,7 +57,9 @@ def read_info(path: str | os.PathLike) -> AudioInfo:
         return AudioInfo(sound.samplerate, sound.channels, samples)
 
 
-def decode_crop(path: str | os.PathLike, sample_rate_hz: int, crop_samples: int, position: float = 0.0) -> np.ndarray:
+def decode_crop(
+    path: str | os.PathLike[str], sample_rate_hz: int, crop_samples: int, position: float = 0.0
+) -> np.ndarray:
     """Decodes one crop of a file: seek, read, mono, resample.
 
     Args:
@@ -77,20 +76,18 @@ def decode_crop(path: str | os.PathLike, sample_rate_hz: int, crop_samples: int,
     Raises:
         DecodeError: nothing usable could be decoded.
     """
-    with _open(path) as (sound, samples), _borrowed_buffers() as buffers:
-        wanted = samples if crop_samples == 0 else min(samples, -(-crop_samples * sound.samplerate // sample_rate_hz))
-        start = round(position * (samples - wanted))
-        if start:
-            sound.seek(start)
-        mono = _read_mono(sound, start, wanted, buffers)
-        if sound.samplerate == sample_rate_hz:
-            waveform = mono.copy()
-        else:
-            waveform = soxr.resample(mono, sound.samplerate, sample_rate_hz)
+    path = os.fspath(path)
+    with borrowed_scratch() as scratch:
+        total, info = _read_excerpt(path, sample_rate_hz, crop_samples, position, scratch) or _read_crop(
+            path, sample_rate_hz, crop_samples, position, scratch
+        )
+        if info.sample_rate_hz != sample_rate_hz:
+            total = soxr.resample(total, info.sample_rate_hz, sample_rate_hz)
+        waveform = _mean(total, info.channels)
     return fit_length(waveform, crop_samples) if crop_samples else waveform
 
 
-def decode_blocks(path: str | os.PathLike, block_samples: int = 1 << 18) -> Iterator[np.ndarray]:
+def decode_blocks(path: str | os.PathLike[str], block_samples: int = 1 << 18) -> Iterator[np.ndarray]:
     """Decodes a whole file in blocks of mono float32 [<= block_samples] at the file's own rate.
 
     Raises:
@@ -98,7 +95,7 @@ def decode_blocks(path: str | os.PathLike, block_samples: int = 1 << 18) -> Iter
     """
     with _open(path) as (sound, samples):
         for start in range(0, samples, block_samples):
-            yield _read_mono(sound, start, min(block_samples, samples - start), {})
+            yield _mean(_read_sum(sound, start, min(block_samples, samples - start), Scratch()), sound.channels)
 
 
 def fit_length(waveform: np.ndarray, samples: int) -> np.ndarray:
@@ -111,7 +108,7 @@ def fit_length(waveform: np.ndarray, samples: int) -> np.ndarray:
 
 
 @contextmanager
-def _open(path: str | os.PathLike) -> Iterator[tuple[soundfile.SoundFile, int]]:
+def _open(path: str | os.PathLike[str]) -> Iterator[tuple[soundfile.SoundFile, int]]:
     """Opens a file; yields it with its true number of samples. Every failure in the block becomes a DecodeError."""
     path = os.fspath(path)
     try:
@@ -132,53 +129,91 @@ def _open(path: str | os.PathLike) -> Iterator[tuple[soundfile.SoundFile, int]]:
         raise DecodeError(f"cannot be read: {error}") from error
 
 
-def _read_mono(sound: soundfile.SoundFile, start: int, wanted: int, buffers: Buffers) -> np.ndarray:
-    """Reads [wanted] samples of mono from `start`, where the file stands, zero-padded within the tolerance.
+def _place(info: AudioInfo, sample_rate_hz: int, crop_samples: int, position: float) -> tuple[int, int]:
+    """Where a crop starts and how long it is, in samples of the file."""
+    wanted = min(info.samples, -(-crop_samples * info.sample_rate_hz // sample_rate_hz)) or info.samples
+    return round(position * (info.samples - wanted)), wanted
 
-    The array may be one of the buffers.
+
+def _read_crop(
+    path: str, sample_rate_hz: int, crop_samples: int, position: float, scratch: Scratch
+) -> tuple[np.ndarray, AudioInfo]:
+    """Reads a crop by libsndfile's own seek: the sum of its channels [samples], in scratch memory."""
+    with _open(path) as (sound, samples):
+        info = AudioInfo(sound.samplerate, sound.channels, samples)
+        start, wanted = _place(info, sample_rate_hz, crop_samples, position)
+        if start:
+            sound.seek(start)
+        return _read_sum(sound, start, wanted, scratch), info
+
+
+def _read_excerpt(
+    path: str, sample_rate_hz: int, crop_samples: int, position: float, scratch: Scratch
+) -> tuple[np.ndarray, AudioInfo] | None:
+    """The same from an MP3 of constant bit rate, of which only the crop's bytes are read; None for all others."""
+    known = _constant_rate(path, *_version(path)) if crop_samples else None
+    if known is None:
+        return None
+    mp3, info = known
+    start, wanted = _place(info, sample_rate_hz, crop_samples, position)
+    try:
+        cut = mp3.cut(path, start, wanted)
+        if cut is None:
+            return None
+        data, first = cut
+        with soundfile.SoundFile(scratch.file_of(data), closefd=False) as sound:
+            sound.seek(start - first)
+            total = _read_sum(sound, start, wanted, scratch)
+    except (OSError, RuntimeError, DecodeError):
+        return None  # whatever is wrong, the file itself will say it better
+    return total, info
+
+
+def _read_sum(sound: soundfile.SoundFile, start: int, wanted: int, scratch: Scratch) -> np.ndarray:
+    """Reads the sum of the channels, float32 [wanted], from where the file stands, zero-padded within the tolerance.
+
+    The array may be scratch memory. `start` is the place in the whole clip.
     """
-    audio = sound.read(out=_buffer(buffers, "audio", wanted, sound.channels))  # [samples, channels]
+    audio = sound.read(out=scratch.array("audio", wanted, sound.channels))  # [samples, channels]
     if len(audio) < wanted - mp3_frames.TRUNCATION_TOLERANCE_SECONDS * sound.samplerate or (
         start == 0 and len(audio) == 0
     ):
         decoded, promised = (start + len(audio)) / sound.samplerate, (start + wanted) / sound.samplerate
         raise DecodeError(f"truncated: no audio after {decoded:.2f} s where its header promises {promised:.2f} s")
+    total = audio[:, 0]
     # Adding columns is several times faster than audio.mean(axis=1), which strides over pairs.
-    mono = _buffer(buffers, "mono", len(audio), 1)[:, 0]
-    np.add(audio[:, 0], audio[:, 1] if audio.shape[1] > 1 else 0, out=mono)
-    for channel in range(2, audio.shape[1]):
-        mono += audio[:, channel]
-    if audio.shape[1] > 1:
-        mono *= np.float32(1.0 / audio.shape[1])
-    if not np.isfinite(mono.sum()):
+    for channel in range(1, audio.shape[1]):
+        total = np.add(total, audio[:, channel], out=scratch.array("sum", len(audio), 1)[:, 0])
+    return total if len(total) == wanted else fit_length(total, wanted)
+
+
+def _mean(total: np.ndarray, channels: int) -> np.ndarray:
+    """The mean of the channels as a new array, from their sum; checked."""
+    waveform = total * np.float32(1 / channels)
+    if not np.isfinite(waveform.sum()):
         raise DecodeError("holds samples that are not finite numbers")
-    return mono if len(mono) == wanted else fit_length(mono, wanted)
+    return waveform
 
 
-@contextmanager
-def _borrowed_buffers() -> Iterator[Buffers]:
-    """Lends buffers for one call: new pages for each crop would cost a fifth of its decoding.
-
-    Not thread-local: a thread of TensorFlow's is a new one to Python at every call.
-    """
+def _version(path: str) -> tuple[int, int]:
     try:
-        buffers = _idle_buffers.pop()
-    except IndexError:
-        buffers = {}
+        status = os.stat(path)
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size
+
+
+@functools.lru_cache(maxsize=200_000)
+def _constant_rate(path: str, *version: int) -> tuple[mp3_excerpt.ConstantRateMp3, AudioInfo] | None:
+    """Describes an MP3 of constant bit rate. Cached, by the file's version too: it costs as much as a seek."""
+    del version
+    if not hasattr(os, "memfd_create"):
+        return None  # not Linux
     try:
-        yield buffers
-    finally:
-        _idle_buffers.append(buffers)
-
-
-def _buffer(buffers: Buffers, name: str, samples: int, channels: int) -> np.ndarray:
-    """A float32 array [samples, channels] of unknown contents, from the buffers unless it is very large."""
-    size = samples * channels
-    if size > _MAX_BUFFER:
-        return np.empty((samples, channels), np.float32)
-    if name not in buffers or len(buffers[name]) < size:
-        buffers[name] = np.empty(size, np.float32)
-    return buffers[name][:size].reshape(samples, channels)
+        mp3 = mp3_excerpt.describe(path)
+        return None if mp3 is None else (mp3, read_info(path))
+    except (OSError, DecodeError):
+        return None
 
 
 def _open_failure(path: str, error: soundfile.LibsndfileError) -> str:

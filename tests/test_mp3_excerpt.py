@@ -1,0 +1,132 @@
+"""Excerpts of MP3s of constant bit rate against what libsndfile reads of the whole file."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import music, shared, write_mp3
+
+from pipeline import mp3_excerpt
+from pipeline.decode import DecodeError, decode_crop
+from pipeline.scratch import borrowed_scratch
+
+SECONDS = 12
+
+
+@pytest.fixture(scope="module", params=[(44100, 2), (44100, 1), (22050, 2), (16000, 1), (48000, 2), (8000, 1)])
+def mp3(request, tmp_path_factory) -> Path:
+    rate_hz, channels = request.param
+    path = tmp_path_factory.mktemp("excerpt") / f"{rate_hz}_{channels}.mp3"
+    return write_mp3(path, music(SECONDS, rate_hz, channels), rate_hz)
+
+
+def read_cut(path: Path, start: int, samples: int) -> np.ndarray:
+    """[samples, channels] by way of the excerpt."""
+    pieces, first = mp3_excerpt.describe(str(path)).cut(str(path), start, samples)
+    with borrowed_scratch() as scratch, soundfile.SoundFile(scratch.file_of(pieces), closefd=False) as sound:
+        sound.seek(start - first)
+        return sound.read(samples, dtype="float32", always_2d=True)
+
+
+def test_same_samples_wherever_it_is_cut(mp3: Path):
+    whole, rate_hz = soundfile.read(mp3, dtype="float32", always_2d=True)
+    places = [0, 1, 575, 1152, 5000, len(whole) // 3, len(whole) // 2, len(whole) - 2 * rate_hz, len(whole) - rate_hz]
+    for start in places:
+        np.testing.assert_allclose(read_cut(mp3, start, rate_hz), whole[start : start + rate_hz], atol=1e-6)
+
+
+def test_only_the_bytes_of_the_crop_are_cut(mp3: Path):
+    described = mp3_excerpt.describe(str(mp3))
+    rate_hz = described.header.sample_rate_hz
+    pieces, first = described.cut(str(mp3), SECONDS // 2 * rate_hz, rate_hz)
+    assert 0 < SECONDS // 2 * rate_hz - first < 2 * rate_hz
+    one_second = described.mean_frame_bytes * rate_hz / described.header.samples
+    assert sum(map(len, pieces)) < 1.5 * one_second + 45 * described.header.frame_bytes < mp3.stat().st_size
+
+
+@pytest.mark.skipif(not shared("real_music"), reason="needs the shared data")
+def test_real_clips():
+    found = 0
+    for path in sorted(shared("real_music").glob("**/*.mp3"))[::6]:
+        if mp3_excerpt.describe(str(path)) is None:
+            continue
+        found += 1
+        whole, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+        for place in (0.0, 0.31, 0.93):
+            start = int(place * (len(whole) - rate_hz))
+            np.testing.assert_allclose(read_cut(path, start, rate_hz), whole[start : start + rate_hz], atol=1e-6)
+    assert found >= 12
+
+
+def test_files_that_it_leaves_to_libsndfile(tmp_path: Path, mp3: Path):
+    variable = write_mp3(tmp_path / "variable.mp3", music(2, 44100, 2), 44100, variable=True)
+    soundfile.write(tmp_path / "a.wav", music(1, 44100, 1), 44100)
+    (tmp_path / "short.mp3").write_bytes(mp3.read_bytes()[:-2000])  # its header promises more
+    (tmp_path / "empty.mp3").write_bytes(b"")
+    for path in (variable, tmp_path / "a.wav", tmp_path / "short.mp3", tmp_path / "empty.mp3"):
+        assert mp3_excerpt.describe(str(path)) is None
+
+
+def test_a_variable_rate_is_not_believed_to_be_constant(tmp_path: Path):
+    # A tag that calls itself constant: its counts betray it.
+    data = bytearray(
+        write_mp3(tmp_path / "a.mp3", np.concatenate([music(3, 44100, 2) * 2, np.zeros((132300, 2))]), 44100, True)
+        .read_bytes()
+        .replace(b"Xing", b"Info", 1)
+    )
+    assert b"Info" in data
+    (tmp_path / "a.mp3").write_bytes(data)
+    assert mp3_excerpt.describe(str(tmp_path / "a.mp3")) is None
+
+
+def test_a_file_that_changes_under_our_hands(tmp_path: Path, mp3: Path):
+    path, rate_hz = tmp_path / "a.mp3", soundfile.info(mp3).samplerate
+    path.write_bytes(mp3.read_bytes())
+    before = decode_crop(path, rate_hz, rate_hz, 0.5)
+    described = mp3_excerpt.describe(str(path))
+    stat = path.stat()
+    size = len(path.read_bytes())
+    # The same size and time: only the frame that is missing at its place tells.
+    path.write_bytes(path.read_bytes()[: size // 4] + bytes(size - size // 4))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert described.cut(str(path), 6 * rate_hz, rate_hz) is None
+    with pytest.raises(DecodeError, match="truncated"):
+        decode_crop(path, rate_hz, rate_hz, 0.5)
+    # Another file in its place is seen by its version.
+    other = write_mp3(tmp_path / "b.mp3", music(3, rate_hz, 1), rate_hz)
+    os.replace(other, path)
+    after = decode_crop(path, rate_hz, rate_hz, 0.5)
+    assert np.any(after) and not np.array_equal(before, after)
+    path.unlink()
+    with pytest.raises(DecodeError, match="file not found"):
+        decode_crop(path, rate_hz, rate_hz, 0.5)
+
+
+def test_tag_before_the_stream(tmp_path: Path, mp3: Path):
+    # A picture, larger than what is read of a file's head at first.
+    size = 100_000
+    tag = b"ID3\x04\0\0" + bytes((size >> 21 & 127, size >> 14 & 127, size >> 7 & 127, size & 127)) + bytes(size)
+    (tmp_path / "a.mp3").write_bytes(tag + mp3.read_bytes())
+    rate_hz = soundfile.info(mp3).samplerate
+    assert mp3_excerpt.describe(str(tmp_path / "a.mp3")).offset == mp3_excerpt.describe(str(mp3)).offset + len(tag)
+    np.testing.assert_array_equal(
+        decode_crop(tmp_path / "a.mp3", rate_hz, rate_hz, 0.6), decode_crop(mp3, rate_hz, rate_hz, 0.6)
+    )
+
+
+def test_scratch_files_are_not_shared_with_forked_processes(mp3: Path):
+    rate_hz = soundfile.info(mp3).samplerate
+    expected = decode_crop(mp3, rate_hz, rate_hz, 0.4)
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:  # must not touch what the parent has open
+        for _ in range(20):
+            decode_crop(mp3, rate_hz, rate_hz, 0.9)
+        os.write(write_end, b"x")
+        os._exit(0)
+    for _ in range(20):
+        np.testing.assert_array_equal(decode_crop(mp3, rate_hz, rate_hz, 0.4), expected)
+    assert os.read(read_end, 1) == b"x"
+    assert os.waitpid(child, 0)[1] == 0
