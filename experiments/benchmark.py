@@ -14,71 +14,91 @@ from pathlib import Path
 from typing import Any
 
 from experiments.atomic import write_text
-from experiments.benchmark_rows import ROWS, Workload
+from experiments.benchmark_rows import ROWS
+from experiments.benchmark_workload import Workload
 from experiments.console import progress
-from experiments.plots import plot_throughput
+from experiments.plots import plot_stages, plot_throughput
+from experiments.settings import Settings
+from pipeline.catalog import Catalog
 from pipeline.probe import probe_file
-from pipeline.throughput import Throughput, measure
+from pipeline.throughput import Pass, Throughput, measure
 
-_LIBRARIES = ("tensorflow", "tensorflow-io", "soundfile", "soxr", "numpy", "librosa", "torch")
+_LIBRARIES = ("tensorflow", "tensorflow-io", "soundfile", "soxr", "numpy", "librosa", "torch", "torchcodec", "av")
 # name in benchmark.json: (row, row that it is divided by)
 _RATIOS = {
     "to_limit": ("ours_soundfile", "limit"),
     "tfio_to_limit": ("ours_tfio", "limit"),
     "to_torch_dataloader": ("ours_soundfile", "torch_dataloader"),
+    "to_torchcodec": ("ours_soundfile", "torchcodec_range"),
+    "to_ffmpeg_pyav": ("ours_soundfile", "ffmpeg_pyav"),
+    "to_audioread": ("ours_soundfile", "audioread_from_start"),
     "to_librosa_offset": ("ours_soundfile", "librosa_offset"),
     "to_study": ("ours_soundfile", "study_librosa"),
     "to_tfio_tutorial": ("ours_soundfile", "tfio_tutorial"),
 }
 
 
-def run_benchmark(
-    paths: Sequence[str],
-    output_dir: Path,
-    *,
-    sample_rate_hz: int,
-    crop_seconds: float,
-    batch_size: int,
-    rounds: int,
-    repeats: int,
-    with_peers: bool,
-) -> dict[str, Any]:
-    """Measures every row, prints a table, and writes benchmark.json and benchmark.png.
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is measured.
+
+    Attributes:
+        clips: clips at most, spread over the data set.
+        rounds: how often each occurs in a pass of a fast row.
+        repeats: passes that count.
+        peers: whether to measure the alternatives too.
+        stages: whether to measure each stage from file to training step.
+        train_step: whether to train, to see what bounds a step and how long the first epoch takes.
+    """
+
+    clips: int = 200
+    rounds: int = 4
+    repeats: int = 5
+    peers: bool = False
+    stages: bool = False
+    train_step: bool = False
+
+
+def run_benchmark(catalog: Catalog, settings: Settings, output_dir: Path, plan: Plan) -> dict[str, Any]:
+    """Measures what the plan says, prints tables, and writes benchmark.json and benchmark.png (stages.png).
 
     Args:
-        paths: audio files; those that cannot be decoded are left out beforehand.
+        catalog: the clips; those that cannot be decoded are left out beforehand.
+        settings: rate and length of the crops, batch size; and the model, for stages and training step.
         output_dir: where the files go.
-        sample_rate_hz: rate of the waveforms.
-        crop_seconds: length of a crop.
-        batch_size: crops a batch.
-        rounds: how often each file occurs in a pass of a fast row.
-        repeats: passes that count.
-        with_peers: whether to measure the alternatives too.
+        plan: what to measure.
 
     Returns:
-        The contents of benchmark.json: environment, rows, ratios, skipped.
+        The contents of benchmark.json: environment, rows, ratios, skipped, and as planned stages, train_step and
+        time_to_first_epoch.
 
     Raises:
         ValueError: too few clips, or whole clips were asked for.
     """
-    if crop_seconds <= 0:
-        raise ValueError(f"expected crops of some length to compare, received crop_seconds={crop_seconds:g}; use 5")
-    good = [path for path in progress(paths, len(paths), "looking at the files") if probe_file(path).decodable]
-    if len(good) < 2 * batch_size:
-        raise ValueError(f"expected at least {2 * batch_size} decodable clips (two batches), found {len(good)}")
-    if len(good) < len(paths):
-        print(f"note: {len(paths) - len(good)} files cannot be decoded and are left out")
-    work = Workload(good, sample_rate_hz, crop_seconds, batch_size, rounds)
-    chosen = {name: row for name, row in ROWS.items() if with_peers or not row.is_peer}
-    skipped = {name: row.package for name, row in chosen.items() if not row.is_installed}
-    for name, package in skipped.items():
-        print(f"skipped: {name}, because {package} is not installed")
-    passes = {name: partial(row.start, work) for name, row in chosen.items() if name not in skipped}
-    with progress(None, len(passes) * (repeats + 1), "passes") as bar:
-        rows = _with_limit(measure(passes, crop_seconds, repeats, bar.update))
+    if settings.crop_seconds <= 0:
+        raise ValueError(f"expected crops of some length, received crop_seconds={settings.crop_seconds:g}; use 5")
+    catalog = _decodable(catalog, plan.clips)
+    work = Workload(
+        catalog.tracks["path"].tolist(),
+        settings.sample_rate_hz,
+        settings.crop_seconds,
+        settings.batch_size,
+        plan.rounds,
+    )
+    if len(work.paths) < 2 * work.batch_size:
+        raise ValueError(
+            f"expected at least {2 * work.batch_size} decodable clips (two batches), found {len(work.paths)}; "
+            "use more clips or a smaller --batch_size"
+        )
+    chosen = {name: row for name, row in ROWS.items() if plan.peers or not row.is_peer}
+    skipped = {name: row.missing for name, row in chosen.items() if row.missing}
+    for name, missing in skipped.items():
+        print(f"skipped: {name}, because {missing} is not installed")
+    passes: dict[str, Pass] = {name: partial(row.start, work) for name, row in chosen.items() if name not in skipped}
+    rows = _with_limit(_measure(passes, plan, settings.crop_seconds))
     rates = {row.name: row.clips_per_second for row in rows}
     result: dict[str, Any] = {
-        "environment": _environment(len(good), repeats),
+        "environment": _environment(len(work.paths), plan.repeats),
         "rows": [dataclasses.asdict(row) for row in rows],
         "ratios": {
             name: rates[above] / rates[below]
@@ -90,12 +110,70 @@ def run_benchmark(
     print(format_table(rows))
     print("  ".join(f"{name} {ratio:.2f}" for name, ratio in result["ratios"].items()))
     output_dir.mkdir(parents=True, exist_ok=True)
-    write_text(output_dir / "benchmark.json", json.dumps(result, indent=2) + "\n")
-    title = f"{os.cpu_count()} cores, crops of {crop_seconds:g} s, median of {repeats} passes"
+    title = f"{os.cpu_count()} cores, crops of {settings.crop_seconds:g} s, median of {plan.repeats} passes"
     plot_throughput(
         [row.name for row in rows], [row.clips_per_second for row in rows], title, output_dir / "benchmark.png"
     )
+    if plan.stages:
+        result["stages"] = _run_stages(work, settings, len(catalog.labels), plan, output_dir)
+    if plan.train_step:
+        result |= _run_training(catalog, settings, plan)
+    write_text(output_dir / "benchmark.json", json.dumps(result, indent=2) + "\n")
     return result
+
+
+def _decodable(catalog: Catalog, clips: int) -> Catalog:
+    step = max(1, len(catalog.tracks) // clips)
+    tracks = catalog.tracks.iloc[::step].head(clips)
+    good = [bool(probe_file(path).decodable) for path in progress(tracks["path"], len(tracks), "looking at the files")]
+    if not all(good):
+        print(f"note: {len(good) - sum(good)} files cannot be decoded and are left out")
+    return dataclasses.replace(catalog, tracks=tracks[good].reset_index(drop=True))
+
+
+def _measure(passes: dict[str, Pass], plan: Plan, crop_seconds: float) -> list[Throughput]:
+    with progress(None, len(passes) * (plan.repeats + 1), "passes") as bar:
+        return measure(passes, crop_seconds, plan.repeats, bar.update)
+
+
+def _run_stages(
+    work: Workload, settings: Settings, num_classes: int, plan: Plan, output_dir: Path
+) -> list[dict[str, Any]]:
+    from experiments.benchmark_stages import format_stages, stage_passes, summarise_stages
+
+    measured = _measure(stage_passes(work, settings, num_classes), plan, settings.crop_seconds)
+    rates = {row.name: row.clips_per_second for row in measured}
+    cpu_ms = {row.name: row.cpu_ms_per_clip or 0.0 for row in measured}
+    stages = summarise_stages(work, rates, cpu_ms, plan.repeats)
+    print(format_stages(stages))
+    plot_stages(
+        [stage.name for stage in stages],
+        [stage.cpu_ms_per_clip for stage in stages],
+        [stage.cumulative_clips_per_second for stage in stages],
+        f"a crop of {settings.crop_seconds:g} s, {os.cpu_count()} cores",
+        output_dir / "stages.png",
+    )
+    return [dataclasses.asdict(stage) for stage in stages]
+
+
+def _run_training(catalog: Catalog, settings: Settings, plan: Plan) -> dict[str, Any]:
+    from experiments.benchmark_training import measure_train_step, time_to_first_epoch
+
+    step = measure_train_step(catalog, settings, plan.repeats)
+    print(
+        f"training step of {settings.batch_size} crops: {step['step_ms']:.0f} ms, {step['compute_ms']:.0f} ms of them "
+        f"computing\n{step['verdict']}"
+    )
+    first = time_to_first_epoch(catalog, settings, plan.peers)
+    line = f"first epoch over {first['clips']} clips, from raw MP3s: ours {first['ours']:.1f} s"
+    if "study" in first:
+        line += (
+            f", the study's way {first['study']:.1f} s ({first['study_conversion']:.1f} s of conversion): "
+            f"{first['ratio']:.1f} times as long\nnext epoch: ours {first['ours_next_epoch']:.1f} s, the study's, from "
+            f"its arrays, {first['study_next_epoch']:.1f} s"
+        )
+    print(line)
+    return {"train_step": step, "time_to_first_epoch": first}
 
 
 def format_table(rows: Sequence[Throughput]) -> str:

@@ -128,6 +128,31 @@ def plot_throughput(names: Sequence[str], rates: Sequence[float], title: str, pa
     _save(figure, path)
 
 
+def plot_stages(
+    names: Sequence[str], cpu_ms: Sequence[float], cumulative: Sequence[float], title: str, path: Path
+) -> None:
+    """What each stage costs alone, and the rate that is left after it.
+
+    Args:
+        names: of the stages, in order.
+        cpu_ms: CPU time of each alone, ms a clip.
+        cumulative: clips a second of everything up to and including it.
+        title: above the plot.
+        path: a PNG.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(11, 1.4 + 0.4 * len(names)), sharey=True, layout="constrained")
+    for axis, values, label, form in (
+        (axes[0], cpu_ms, "alone: CPU ms a clip", "{:.2f}"),
+        (axes[1], cumulative, "so far: clips a second", "{:.0f}"),
+    ):
+        axis.bar_label(axis.barh(names, values, color="C0"), fmt=form, padding=4)
+        axis.set(xlabel=label)
+        axis.set_xlim(0, max(values) * 1.15)
+    axes[0].invert_yaxis()
+    figure.suptitle(title)
+    _save(figure, path)
+
+
 def _save(figure: plt.Figure, path: Path) -> None:
     with written_whole(path) as temporary:
         figure.savefig(temporary, dpi=120)

@@ -49,7 +49,7 @@ def train(settings: Settings, output_dir: str | Path) -> dict:
     """
     run_dir = Path(output_dir)
     catalog, ledger = prepare(settings)
-    _set_up_tensorflow(settings)
+    set_up_tensorflow(settings)
     model = build_model(settings, len(catalog.labels))
     open_run(run_dir, settings, catalog)
     read_failures(run_dir / FAILURES_FILE, ledger)
@@ -95,7 +95,7 @@ def build_model(settings: Settings, num_classes: int) -> keras.Model:
     return model
 
 
-def _set_up_tensorflow(settings: Settings) -> None:
+def set_up_tensorflow(settings: Settings) -> None:
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
@@ -107,7 +107,7 @@ def _set_up_tensorflow(settings: Settings) -> None:
     print(f"training on {f'{len(gpus)} GPU' if gpus else 'the CPU'}, {keras.config.dtype_policy().name}")
 
 
-def _make_train_step(model: keras.Model, settings: Settings) -> TrainStep:
+def make_train_step(model: keras.Model, settings: Settings) -> TrainStep:
     # Both are computed on the softmax's logits, which Keras finds. What is reported is the plain cross-entropy, as for
     # validation; what is minimised has smoothed labels.
     cross_entropy = keras.losses.SparseCategoricalCrossentropy()
@@ -141,13 +141,13 @@ def _fit(
     if state.history:
         print(f"continuing {run_dir} after epoch {len(state.history)}")
     schedule = _schedule(model, settings, state.history)
-    train_step = _make_train_step(model, settings)
+    train_step = make_train_step(model, settings)
     predict = evaluation.make_predict_function(model, settings.jit_compile)
     summary = tf.summary.create_file_writer(str(run_dir / "tensorboard"))
     while len(state.history) < settings.epochs and not model.stop_training:
         epoch = len(state.history)
         row = {"epoch": epoch + 1, "learning_rate": float(model.optimizer.learning_rate)}
-        row |= _train_epoch(train_step, catalog, settings, ledger, epoch)
+        row |= train_epoch(train_step, catalog, settings, ledger, epoch)
         validation = evaluation.predict_split(predict, catalog, "validation", settings, ledger)
         row |= {"val_loss": validation.crop_loss, "val_accuracy": validation.crop_accuracy}
         row["val_clip_accuracy"] = validation.metrics(catalog.labels)["clip"]["accuracy"]
@@ -196,7 +196,7 @@ def _schedule(model: keras.Model, settings: Settings, history: list[dict[str, fl
     return schedule
 
 
-def _train_epoch(
+def train_epoch(
     train_step: TrainStep, catalog: Catalog, settings: Settings, ledger: FailureLedger, epoch: int
 ) -> dict[str, float]:
     """One pass over the training clips; returns its columns of the history.

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -20,7 +20,14 @@ import soxr
 from pipeline import mp3_excerpt, mp3_frames
 from pipeline.scratch import Scratch, borrowed_scratch
 
+# Of a crop: open, seek and (at a constant bit rate) bytes; libsndfile; sum of the channels; rate, mean and check.
+STAGES = ("read", "decode", "mono", "resample")
+Lap = Callable[[str], object]
 _HEAD_BYTES = 8192
+
+
+def _no_lap(stage: str) -> None:
+    """Measures nothing."""
 
 
 class DecodeError(ValueError):
@@ -58,7 +65,11 @@ def read_info(path: str | os.PathLike[str]) -> AudioInfo:
 
 
 def decode_crop(
-    path: str | os.PathLike[str], sample_rate_hz: int, crop_samples: int, position: float = 0.0
+    path: str | os.PathLike[str],
+    sample_rate_hz: int,
+    crop_samples: int,
+    position: float = 0.0,
+    lap: Lap = _no_lap,
 ) -> np.ndarray:
     """Decodes one crop of a file: seek, read, mono, resample.
 
@@ -69,6 +80,7 @@ def decode_crop(
             padded with zeros. 0 decodes the whole clip.
         position: where the crop starts, as a fraction of the possible starts: 0 is the beginning of the clip, 1 is
             as late as the crop still fits.
+        lap: called with the name of each of `STAGES` as it ends, for measurements.
 
     Returns:
         float32 [crop_samples] (or [samples of the whole clip]), nominally in -1...1.
@@ -76,14 +88,13 @@ def decode_crop(
     Raises:
         DecodeError: nothing usable could be decoded.
     """
-    path = os.fspath(path)
+    crop = _Crop(os.fspath(path), sample_rate_hz, crop_samples, position, lap)
     with borrowed_scratch() as scratch:
-        total, info = _read_excerpt(path, sample_rate_hz, crop_samples, position, scratch) or _read_crop(
-            path, sample_rate_hz, crop_samples, position, scratch
-        )
+        total, info = _read_excerpt(crop, scratch) or _read_crop(crop, scratch)
         if info.sample_rate_hz != sample_rate_hz:
             total = soxr.resample(total, info.sample_rate_hz, sample_rate_hz)
         waveform = _mean(total, info.channels)
+        lap("resample")
     return fit_length(waveform, crop_samples) if crop_samples else waveform
 
 
@@ -95,7 +106,8 @@ def decode_blocks(path: str | os.PathLike[str], block_samples: int = 1 << 18) ->
     """
     with _open(path) as (sound, samples):
         for start in range(0, samples, block_samples):
-            yield _mean(_read_sum(sound, start, min(block_samples, samples - start), Scratch()), sound.channels)
+            total = _read_sum(sound, start, min(block_samples, samples - start), Scratch(), _no_lap)
+            yield _mean(total, sound.channels)
 
 
 def fit_length(waveform: np.ndarray, samples: int) -> np.ndarray:
@@ -129,52 +141,60 @@ def _open(path: str | os.PathLike[str]) -> Iterator[tuple[soundfile.SoundFile, i
         raise DecodeError(f"cannot be read: {error}") from error
 
 
-def _place(info: AudioInfo, sample_rate_hz: int, crop_samples: int, position: float) -> tuple[int, int]:
-    """Where a crop starts and how long it is, in samples of the file."""
-    wanted = min(info.samples, -(-crop_samples * info.sample_rate_hz // sample_rate_hz)) or info.samples
-    return round(position * (info.samples - wanted)), wanted
+@dataclasses.dataclass(frozen=True)
+class _Crop:
+    """The arguments of `decode_crop`."""
+
+    path: str
+    sample_rate_hz: int
+    crop_samples: int
+    position: float
+    lap: Lap
+
+    def place(self, info: AudioInfo) -> tuple[int, int]:
+        """Where it starts and how long it is, in samples of the file."""
+        wanted = min(info.samples, -(-self.crop_samples * info.sample_rate_hz // self.sample_rate_hz)) or info.samples
+        return round(self.position * (info.samples - wanted)), wanted
 
 
-def _read_crop(
-    path: str, sample_rate_hz: int, crop_samples: int, position: float, scratch: Scratch
-) -> tuple[np.ndarray, AudioInfo]:
+def _read_crop(crop: _Crop, scratch: Scratch) -> tuple[np.ndarray, AudioInfo]:
     """Reads a crop by libsndfile's own seek: the sum of its channels [samples], in scratch memory."""
-    with _open(path) as (sound, samples):
+    with _open(crop.path) as (sound, samples):
         info = AudioInfo(sound.samplerate, sound.channels, samples)
-        start, wanted = _place(info, sample_rate_hz, crop_samples, position)
+        start, wanted = crop.place(info)
         if start:
             sound.seek(start)
-        return _read_sum(sound, start, wanted, scratch), info
+        crop.lap("read")
+        return _read_sum(sound, start, wanted, scratch, crop.lap), info
 
 
-def _read_excerpt(
-    path: str, sample_rate_hz: int, crop_samples: int, position: float, scratch: Scratch
-) -> tuple[np.ndarray, AudioInfo] | None:
+def _read_excerpt(crop: _Crop, scratch: Scratch) -> tuple[np.ndarray, AudioInfo] | None:
     """The same from an MP3 of constant bit rate, of which only the crop's bytes are read; None for all others."""
-    known = _constant_rate(path, *_version(path)) if crop_samples else None
+    known = _constant_rate(crop.path, *_version(crop.path)) if crop.crop_samples else None
     if known is None:
         return None
     mp3, info = known
-    start, wanted = _place(info, sample_rate_hz, crop_samples, position)
+    start, wanted = crop.place(info)
     try:
-        cut = mp3.cut(path, start, wanted)
+        cut = mp3.cut(crop.path, start, wanted)
         if cut is None:
             return None
         data, first = cut
         with soundfile.SoundFile(scratch.file_of(data), closefd=False) as sound:
             sound.seek(start - first)
-            total = _read_sum(sound, start, wanted, scratch)
+            crop.lap("read")
+            return _read_sum(sound, start, wanted, scratch, crop.lap), info
     except (OSError, RuntimeError, DecodeError):
         return None  # whatever is wrong, the file itself will say it better
-    return total, info
 
 
-def _read_sum(sound: soundfile.SoundFile, start: int, wanted: int, scratch: Scratch) -> np.ndarray:
+def _read_sum(sound: soundfile.SoundFile, start: int, wanted: int, scratch: Scratch, lap: Lap) -> np.ndarray:
     """Reads the sum of the channels, float32 [wanted], from where the file stands, zero-padded within the tolerance.
 
     The array may be scratch memory. `start` is the place in the whole clip.
     """
     audio = sound.read(out=scratch.array("audio", wanted, sound.channels))  # [samples, channels]
+    lap("decode")
     if len(audio) < wanted - mp3_frames.TRUNCATION_TOLERANCE_SECONDS * sound.samplerate or (
         start == 0 and len(audio) == 0
     ):
@@ -184,6 +204,7 @@ def _read_sum(sound: soundfile.SoundFile, start: int, wanted: int, scratch: Scra
     # Adding columns is several times faster than audio.mean(axis=1), which strides over pairs.
     for channel in range(1, audio.shape[1]):
         total = np.add(total, audio[:, channel], out=scratch.array("sum", len(audio), 1)[:, 0])
+    lap("mono")
     return total if len(total) == wanted else fit_length(total, wanted)
 
 

@@ -1,15 +1,23 @@
 """The benchmark's arithmetic, and that every row pulls real clips. How fast they are is not a test's business."""
 
 import json
+import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image
 
-from experiments.benchmark import format_table, run_benchmark
-from experiments.benchmark_rows import ROWS, Workload
+from experiments.benchmark import Plan, format_table, run_benchmark
+from experiments.benchmark_rows import ROWS
+from experiments.benchmark_stages import format_stages, stage_passes, summarise_stages
+from experiments.benchmark_training import measure_train_step, time_to_first_epoch, verdict
+from experiments.benchmark_workload import Workload
+from experiments.settings import Settings
+from pipeline.catalog import Catalog, make_catalog
 from pipeline.throughput import measure
 
 
@@ -60,18 +68,27 @@ def test_too_little_to_measure(batches: int, message: str):
         measure({"a": lambda: iter([4] * batches)}, 1, 1)
 
 
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.is_installed])
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if not row.missing])
 def test_every_row_pulls_every_clip(name: str, clips):
     rounds = 2 if name in ("limit_threads", "limit_processes", "ours_soundfile", "torch_dataloader") else 1
     work = Workload([str(path) for path in clips], 16000, 1.0, batch_size=5, rounds=2)
     assert sum(ROWS[name].start(work)) == rounds * len(clips)
 
 
-def test_a_run_of_the_benchmark(clips, tmp_path: Path, capsys):
+@pytest.fixture
+def catalog(clips, tmp_path: Path) -> Catalog:
     (tmp_path / "bad.mp3").write_bytes(b"bad")
-    options = {"sample_rate_hz": 16000, "crop_seconds": 1.0, "rounds": 1, "repeats": 1, "with_peers": False}
     paths = [str(tmp_path / "bad.mp3"), *map(str, clips)]
-    result = run_benchmark(paths, tmp_path / "out", batch_size=4, **options)
+    columns = {"track_id": range(13), "path": paths, "label": ["a", "b", *"abcabcabcab"], "split": "training"}
+    return make_catalog(pd.DataFrame(columns), ())
+
+
+SETTINGS = Settings(sample_rate_hz=16000, crop_seconds=1.0, batch_size=4, n_fft=512, hop_length=256, n_mels=32)
+
+
+def test_a_run_of_the_benchmark(catalog: Catalog, tmp_path: Path, capsys):
+    plan = Plan(rounds=1, repeats=1)
+    result = run_benchmark(catalog, SETTINGS, tmp_path / "out", plan)
     assert json.loads((tmp_path / "out" / "benchmark.json").read_text()) == result
     names = ["limit", "limit_threads", "limit_processes", "ours_soundfile", "ours_tfio", "ours_soundfile_whole"]
     assert [row["name"] for row in result["rows"]] == names
@@ -85,9 +102,50 @@ def test_a_run_of_the_benchmark(clips, tmp_path: Path, capsys):
     with Image.open(tmp_path / "out" / "benchmark.png") as image:
         assert min(image.size) > 300
     with pytest.raises(ValueError, match=r"at least 200 decodable clips \(two batches\), found 12"):
-        run_benchmark(paths, tmp_path / "out", batch_size=100, **options)
+        run_benchmark(catalog, replace(SETTINGS, batch_size=100), tmp_path / "out", plan)
     with pytest.raises(ValueError, match="crop_seconds=0; use 5"):
-        run_benchmark(paths, tmp_path / "out", batch_size=4, **options | {"crop_seconds": 0.0})
+        run_benchmark(catalog, replace(SETTINGS, crop_seconds=0.0), tmp_path / "out", plan)
+
+
+def test_stages(clips):
+    work = Workload([str(path) for path in clips], 16000, 1.0, batch_size=4, rounds=2)
+    measured = measure(stage_passes(work, SETTINGS, 3), 1.0, 1)
+    stages = summarise_stages(
+        work,
+        {row.name: row.clips_per_second for row in measured},
+        {row.name: row.cpu_ms_per_clip for row in measured},
+        1,
+    )
+    names = ["read", "decode", "mono", "resample", "batch", "features", "training step"]
+    assert [stage.name for stage in stages if stage.name != "copy"] == names
+    by_name = {stage.name: stage for stage in stages}
+    assert all(stage.cumulative_clips_per_second > 0 for stage in stages)
+    # What holds on any machine: libsndfile costs more than adding two columns, a training step more than its features.
+    assert by_name["decode"].cpu_ms_per_clip > by_name["mono"].cpu_ms_per_clip > 0
+    assert by_name["training step"].cpu_ms_per_clip > by_name["features"].cpu_ms_per_clip > 0
+    lines = format_stages(stages).splitlines()
+    assert len(lines) == len(stages) + 1 and max(lines, key=lambda line: line.count("█")).count("█") == 24
+
+
+def test_training_step_and_first_epoch(catalog: Catalog):
+    catalog = catalog.keep(catalog.tracks["path"].str.contains("bad") == 0, "")
+    step = measure_train_step(catalog, replace(SETTINGS, crops_per_clip=2), epochs=1)
+    assert 0 < step["wait_fraction"] < 1 and step["compute_ms"] > 0
+    assert step["clips_per_second"] == pytest.approx(SETTINGS.batch_size / step["step_ms"] * 1e3)
+    first = time_to_first_epoch(catalog, SETTINGS, with_study=True)
+    assert first["clips"] == 12
+    assert first["ours"] > first["ours_next_epoch"] > 0
+    assert first["study"] > first["study_conversion"] > 0 and first["study_next_epoch"] > 0
+    assert first["ratio"] == pytest.approx(first["study"] / first["ours"])
+    assert "study" not in time_to_first_epoch(catalog, SETTINGS, with_study=False)
+
+
+def test_verdict_names_what_would_help():
+    slow = replace(SETTINGS, decoder="tfio", decode_workers=1)
+    assert verdict(0.5, slow).startswith("input-bound: 50%") and "--decoder=soundfile" in verdict(0.5, slow)
+    assert "--decode_workers=0" in verdict(0.5, slow) or os.cpu_count() == 1
+    assert "--decode" not in verdict(0.5, SETTINGS)
+    assert verdict(0.02, SETTINGS).startswith("compute-bound: 2%") and "--model" in verdict(0.02, SETTINGS)
 
 
 def test_table_lines_up():

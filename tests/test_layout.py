@@ -9,7 +9,12 @@ from conftest import ROOT
 PACKAGES = ("pipeline", "layers", "experiments")
 # Third-party packages that only the named files may import.
 RESERVED = {
-    "soundfile": ("pipeline/decode.py", "pipeline/demo.py", "experiments/benchmark_rows.py"),
+    "soundfile": (
+        "pipeline/decode.py",
+        "pipeline/demo.py",
+        "experiments/benchmark_rows.py",
+        "experiments/benchmark_peers.py",
+    ),
     "soxr": ("pipeline/decode.py",),
     "tensorflow_io": ("pipeline/mp3_graph.py",),
     "kapre": ("layers/log_mel.py",),
