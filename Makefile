@@ -26,7 +26,9 @@ format: $(VENV)/installed
 	$(PYTHON) -m ruff format .
 
 benchmark: $(VENV)/installed
-	$(PYTHON) -m experiments.benchmark_pipeline --dataset=demo --data_dir=$(DEMO_DATA) --output_dir=benchmark --peers
+	$(PYTHON) -m experiments.benchmark_pipeline --dataset=demo --data_dir=$(DEMO_DATA) --output_dir=benchmark \
+		--peers --stages --train_step
+	$(PYTHON) -m pytest -q tests/benchmark_pieces.py --benchmark-columns=median,iqr,rounds
 
 typecheck: $(VENV)/installed
 	$(PYTHON) -m mypy
