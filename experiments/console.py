@@ -15,6 +15,8 @@ from typing import Any, TextIO
 from absl import app, logging
 from tqdm import tqdm
 
+from experiments.recipes import with_recipe
+
 # libmpg123 prints its complaints to standard error from C, between the lines of a progress bar. What they mean for
 # a file stands in the failure ledger. TensorFlow's converters print what they do.
 _NATIVE_NOISE = re.compile(
@@ -54,7 +56,7 @@ def run(main: Callable[[list[str]], None], arguments: str = "", resumable: bool 
             print(f"error: {error}", file=sys.stderr)
             sys.exit(1)
 
-    app.run(guarded)
+    app.run(guarded, with_recipe(sys.argv))
 
 
 def progress(items: Iterable | None, total: int | None = None, description: str = "", **options: Any) -> tqdm:

@@ -10,6 +10,8 @@ from typing import Any
 
 from absl import flags
 
+from experiments.recipes import recipe_names
+
 flags.disclaim_key_flags()  # the flags belong to the script that defines them, and so stand in its --help
 
 DATASETS = ("fma", "folders", "csv", "demo")
@@ -100,7 +102,7 @@ FREE_FIELDS = frozenset(("decode_workers", "max_failure_rate"))
 
 
 def define_flags(*groups: str) -> None:
-    """Defines a flag for every setting of the groups ("data", "features", "training")."""
+    """Defines a flag for every setting of the groups ("data", "features", "training"), and --recipe with all of them."""
     define: dict[str, Callable[..., Any]] = {
         "str": flags.DEFINE_string,
         "bool": flags.DEFINE_bool,
@@ -109,6 +111,13 @@ def define_flags(*groups: str) -> None:
         "float | None": flags.DEFINE_float,
         "tuple[str, ...]": flags.DEFINE_list,
     }
+    if {"data", "features", "training"} <= set(groups):
+        flags.DEFINE_enum(
+            "recipe",
+            None,
+            recipe_names(),
+            "Flags that belong together, by name; those that are given beside it override.",
+        )
     for field in dataclasses.fields(Settings):
         if field.metadata["group"] not in groups:
             continue
