@@ -77,6 +77,10 @@ def train_baseline(settings: Settings, output_dir: str | Path) -> dict:
         raise ValueError(f"expected a baseline, received {settings.model!r}; choose one of: {', '.join(BASELINES)}")
     run_dir = Path(output_dir)
     catalog, ledger = prepare(settings)
+    if len(catalog.labels) < 2:
+        raise ValueError(
+            f"expected at least 2 labels to tell apart, received {len(catalog.labels)}; choose more genres"
+        )
     describe_waveform = make_feature_function(settings)
     open_run(run_dir, settings, catalog)
     try:
@@ -129,7 +133,8 @@ def make_feature_function(settings: Settings) -> Callable[[tf.Tensor], tf.Tensor
     """
     front_end = build_front_end(settings, scaling="decibel")
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32)])
+    # Without AutoGraph, which would wrap the message of an error in its own.
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32)], autograph=False)
     def describe_waveform(waveform: tf.Tensor) -> tf.Tensor:
         missing = tf.maximum(front_end.min_samples - tf.shape(waveform)[1], 0)  # for one frame
         return time_statistics(mfcc(front_end(tf.pad(waveform, [[0, 0], [0, missing]]))))
@@ -204,10 +209,10 @@ def fit_baseline(
         ValueError: a class has no training clip that could be decoded.
     """
     present = len(np.unique(training_truth))
-    if not 2 <= num_classes == present:
+    if present < num_classes:
         raise ValueError(
-            f"expected decodable training clips of at least 2 labels and of every one of {num_classes}, found {present}; "
-            "choose other --genres or repair the files"
+            f"expected decodable training clips of all {num_classes} labels, found some of {present}; repair the files "
+            "or choose other --genres"
         )
     fitted = []
     for candidate in candidates:

@@ -56,9 +56,11 @@ def plot_components(table: pd.DataFrame, labels: Sequence[str], shares: Sequence
     size = float(np.clip(4000 / len(table), 6, 36))
     handles = []
     for i, label in enumerate(present):
-        style = {"color": f"C{i % 10}", "marker": _MARKERS[(i + i // 10) % len(_MARKERS)]}
         rows = table[table["label"] == label]
-        handles.append(axis.scatter(rows["pc1"], rows["pc2"], s=size, alpha=0.75, linewidths=0, **style))
+        marker = _MARKERS[(i + i // 10) % len(_MARKERS)]  # colours begin again after ten, with other markers
+        handles.append(
+            axis.scatter(rows["pc1"], rows["pc2"], s=size, color=f"C{i % 10}", marker=marker, alpha=0.75, linewidths=0)
+        )
     names = [f"{_shown(label)} ({(table['label'] == label).sum()})" for label in present]
     legend = figure.legend(
         handles, names, loc="outside right upper", ncols=columns, frameon=False, title="label (clips)"

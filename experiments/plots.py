@@ -66,6 +66,8 @@ def plot_confusion_matrix(
     axis.set(title=title, xlabel="predicted", ylabel="true")
     axis.set_xticks(range(count), labels, rotation=45 if count > 4 else 0, ha="right" if count > 4 else "center")
     axis.set_yticks(range(count), labels)
+    for text in (*axis.get_xticklabels(), *axis.get_yticklabels()):
+        text.set_parse_math(False)
     for true, guess in np.ndindex(count, count):
         colour = "white" if shares[true, guess] > 0.6 else "black"
         axis.text(guess, true, counts[true, guess], ha="center", va="center", color=colour)

@@ -129,7 +129,10 @@ def test_readme_runs(small_fma, tmp_path: Path):
             if script == "make_demo_data":  # its full size takes longer than this test should
                 words = [*words[:3], *(word.replace("data/demo", "data/unused") for word in words[3:]), "--help"]
             few = as_flags(repeats=1, rounds=1, batch_size=4)
-            extra = {"train": small, "evaluate": tolerant, "benchmark_pipeline": few}.get(script, [])
+            extra = {
+                **{"train": small, "compare_models": small, "evaluate": tolerant, "explore_features": tolerant},
+                "benchmark_pipeline": few,
+            }.get(script, [])
             run_script(script, *words[3:], *extra, cwd=tmp_path, check="--help" not in words)
             ran.add(script)
         elif words[:1] == ["saved_model_cli"]:
