@@ -53,7 +53,7 @@ def plot_components(table: pd.DataFrame, labels: Sequence[str], shares: Sequence
     present = [label for label in labels if (table["label"] == label).any()]
     columns = -(-len(present) // _LEGEND_ROWS)
     figure, axis = plt.subplots(figsize=(7.2 + 1.8 * columns, 6), layout="constrained")
-    size = float(np.clip(4000 / len(table), 6, 36))
+    size = float(np.clip(4000 / len(table), 8, 36))
     handles = []
     for i, label in enumerate(present):
         rows = table[table["label"] == label]
@@ -63,7 +63,13 @@ def plot_components(table: pd.DataFrame, labels: Sequence[str], shares: Sequence
         )
     names = [f"{_shown(label)} ({(table['label'] == label).sum()})" for label in present]
     legend = figure.legend(
-        handles, names, loc="outside right upper", ncols=columns, frameon=False, title="label (clips)"
+        handles,
+        names,
+        loc="outside right upper",
+        ncols=columns,
+        frameon=False,
+        markerscale=(36 / size) ** 0.5,
+        title="label (clips)",
     )
     for text in legend.get_texts():
         text.set_parse_math(False)

@@ -130,7 +130,10 @@ def test_readme_runs(small_fma, tmp_path: Path):
                 words = [*words[:3], *(word.replace("data/demo", "data/unused") for word in words[3:]), "--help"]
             few = as_flags(repeats=1, rounds=1, batch_size=4)
             extra = {
-                **{"train": small, "compare_models": small, "evaluate": tolerant, "explore_features": tolerant},
+                "train": small,
+                "compare_models": [*small, *as_flags(models="mfcc_logistic", seeds=0)],
+                "evaluate": tolerant,
+                "explore_features": as_flags(max_failure_rate=0.1),
                 "benchmark_pipeline": few,
             }.get(script, [])
             run_script(script, *words[3:], *extra, cwd=tmp_path, check="--help" not in words)
