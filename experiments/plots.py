@@ -40,7 +40,7 @@ def plot_curves(history: Sequence[dict[str, float]], best_epoch: int, path: Path
     axes[1].set_ylim(bottom=0)
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_confusion_matrix(
@@ -66,10 +66,12 @@ def plot_confusion_matrix(
     axis.set(title=title, xlabel="predicted", ylabel="true")
     axis.set_xticks(range(count), labels, rotation=45 if count > 4 else 0, ha="right" if count > 4 else "center")
     axis.set_yticks(range(count), labels)
+    for text in (*axis.get_xticklabels(), *axis.get_yticklabels()):
+        text.set_parse_math(False)
     for true, guess in np.ndindex(count, count):
         colour = "white" if shares[true, guess] > 0.6 else "black"
         axis.text(guess, true, counts[true, guess], ha="center", va="center", color=colour)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 _SHOWN_LABELS = 9
@@ -106,7 +108,7 @@ def plot_timeline(edges: np.ndarray, windows: np.ndarray, labels: Sequence[str],
     legend = figure.legend(loc="outside right center", frameon=False, reverse=True)
     for text in legend.get_texts():
         text.set_parse_math(False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_throughput(names: Sequence[str], rates: Sequence[float], title: str, path: Path) -> None:
@@ -125,7 +127,7 @@ def plot_throughput(names: Sequence[str], rates: Sequence[float], title: str, pa
     axis.invert_yaxis()
     axis.set(title=title, xlabel="clips a second")
     axis.set_xlim(0, max(rates) * 1.1)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_stages(
@@ -150,10 +152,11 @@ def plot_stages(
         axis.set_xlim(0, max(values) * 1.15)
     axes[0].invert_yaxis()
     figure.suptitle(title)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _save(figure: plt.Figure, path: Path) -> None:
+def save_figure(figure: plt.Figure, path: Path) -> None:
+    """Writes a figure whole and closes it."""
     with written_whole(path) as temporary:
         figure.savefig(temporary, dpi=120)
     plt.close(figure)

@@ -20,6 +20,18 @@ def open_run(run_dir: Path, settings: Settings, catalog: Catalog) -> None:
         ValueError: the directory belongs to something else; the message says the differences.
         OSError: it cannot be written.
     """
+    check_run(run_dir, settings, catalog)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_text(run_dir / DATA_FILE, json.dumps(_data_identity(catalog), indent=2) + "\n")
+    write_text(run_dir / SETTINGS_FILE, settings.as_json())
+
+
+def check_run(run_dir: Path, settings: Settings, catalog: Catalog) -> None:
+    """Checks that a run directory is new, or was made with these settings and data; writes nothing.
+
+    Raises:
+        ValueError: it belongs to something else; the message says the differences.
+    """
     data = _data_identity(catalog)
     if (run_dir / SETTINGS_FILE).exists():
         changed = differences(read_settings(run_dir / SETTINGS_FILE), settings)
@@ -35,9 +47,6 @@ def open_run(run_dir: Path, settings: Settings, catalog: Catalog) -> None:
         raise ValueError(
             f"expected an empty directory or an earlier run at {run_dir}, found other files; choose another --output_dir"
         )
-    run_dir.mkdir(parents=True, exist_ok=True)
-    write_text(run_dir / DATA_FILE, json.dumps(data, indent=2) + "\n")
-    write_text(run_dir / SETTINGS_FILE, settings.as_json())
 
 
 def read_data(run_dir: Path) -> dict:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -135,6 +137,19 @@ def settings_from_flags(flag_values: flags.FlagValues) -> Settings:
     }
     values["genres"] = tuple(genre.strip() for genre in values.get("genres") or () if genre.strip())
     return Settings(**values)
+
+
+def flags_from_settings(settings: Settings) -> list[str]:
+    """The command-line flags that give these settings."""
+    given = []
+    for name, value in dataclasses.asdict(settings).items():
+        if isinstance(value, tuple):  # absl reads a list as a row of CSV
+            row = io.StringIO()
+            csv.writer(row, lineterminator="").writerow(value)
+            value = row.getvalue()
+        if value is not None:  # then it is the default
+            given.append(f"--{name}={value}")
+    return given
 
 
 def read_settings(path: Path) -> Settings:

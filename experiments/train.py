@@ -8,7 +8,8 @@ Decoding, features and network run together: nothing is converted beforehand, so
 hundred clips. Stop it with Ctrl-C whenever you like: the same command goes on after the last finished epoch.
 
 The run directory then holds settings.json, model.keras (best epoch), history.csv, curves.png, confusion_matrix.png,
-predictions.csv, failures.csv (files that could not be decoded), metrics.json and TensorBoard logs.
+predictions.csv, failures.csv (files that could not be decoded), metrics.json and TensorBoard logs. Of the baselines
+without a network, --model=mfcc_logistic and --model=mfcc_svm, there is baseline.json instead of model, history and curves.
 """
 
 from absl import flags
@@ -21,12 +22,14 @@ _OUTPUT_DIR = flags.DEFINE_string("output_dir", "runs/latest", "Run directory: n
 
 def main(argv: list[str]) -> None:
     del argv
-    from experiments import evaluation, training  # TensorFlow takes seconds to import: not before --help
+    from experiments import baselines, evaluation, training  # TensorFlow takes seconds to import: not before --help
 
-    metrics = training.train(settings.settings_from_flags(flags.FLAGS), _OUTPUT_DIR.value)
+    own = settings.settings_from_flags(flags.FLAGS)
+    train = baselines.train_baseline if own.model in baselines.BASELINES else training.train
+    metrics = train(own, _OUTPUT_DIR.value)
     for split, scores in metrics.items():
         print(evaluation.format_metrics(split, scores))
-    print(f"plots: {_OUTPUT_DIR.value}/curves.png, {_OUTPUT_DIR.value}/confusion_matrix.png")
+    print(f"plots in {_OUTPUT_DIR.value}")
 
 
 if __name__ == "__main__":

@@ -17,11 +17,11 @@ from experiments.atomic import written_whole
 from experiments.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
 from experiments.console import progress
 from experiments.data import FAILURES_FILE, describe_failures, prepare, read_failures, write_failures
+from experiments.front_end import build_front_end
 from experiments.plots import plot_curves
 from experiments.run_dir import MODEL_FILE, open_run
 from experiments.settings import Settings
 from layers.classifier import build_audio_classifier
-from layers.log_mel import LogMelSpectrogram
 from pipeline.catalog import Catalog
 from pipeline.dataset import iterate, train_dataset
 from pipeline.failures import FailureLedger
@@ -71,25 +71,8 @@ def train(settings: Settings, output_dir: str | Path) -> dict:
 
 def build_model(settings: Settings, num_classes: int) -> keras.Model:
     """Builds and compiles the waveform-in model that the settings describe."""
-    front_end = LogMelSpectrogram(
-        sample_rate_hz=settings.sample_rate_hz,
-        n_fft=settings.n_fft,
-        hop_length=settings.hop_length,
-        n_mels=settings.n_mels,
-        fmin_hz=settings.fmin_hz,
-        fmax_hz=settings.fmax_hz,
-        pad_mode=settings.pad_mode,
-        top_db=settings.top_db,
-        scaling=settings.scaling,
-        name="log_mel",
-    )
     crop_samples = round(settings.crop_seconds * settings.sample_rate_hz) or None
-    if crop_samples is not None and crop_samples < settings.n_fft:
-        raise ValueError(
-            f"expected crops of at least n_fft={settings.n_fft} samples, received {crop_samples} "
-            f"({settings.crop_seconds:g} s at {settings.sample_rate_hz} Hz); use a longer --crop_seconds or smaller --n_fft"
-        )
-    model = build_audio_classifier(settings.model, num_classes, front_end, crop_samples)
+    model = build_audio_classifier(settings.model, num_classes, build_front_end(settings), crop_samples)
     model.compile(keras.optimizers.Adam(settings.learning_rate))  # wraps it for float16 loss scaling where needed
     model.optimizer.build(model.trainable_variables)
     return model

@@ -28,10 +28,7 @@ def assign_splits(tracks: pd.DataFrame, seed: int = 0) -> tuple[pd.Series, str]:
         CatalogError: a label has too few clips or artists for three splits.
     """
     grouped = bool((tracks["artist"] != "").any() or (tracks["album"] != "").any())
-    own = pd.Series([f"clip {i}" for i in range(len(tracks))], index=tracks.index)
-    group = ("artist " + tracks["artist"]).where(
-        tracks["artist"] != "", ("album " + tracks["album"]).where(tracks["album"] != "", own)
-    )
+    group = artist_groups(tracks)
     group_counts = group.groupby(tracks["label"]).nunique()
     scarce = group_counts[group_counts < 3]
     if len(scarce):
@@ -49,3 +46,11 @@ def assign_splits(tracks: pd.DataFrame, seed: int = 0) -> tuple[pd.Series, str]:
         split.iloc[rows] = name
     how = "artists (or albums) kept together" if grouped else "clip by clip, because no table names the artists"
     return split, f"split by seed {seed} into {folds} parts, one each for validation and test: {how}"
+
+
+def artist_groups(tracks: pd.DataFrame) -> pd.Series:
+    """The group of each row: its artist, its album where only that is known, or else itself."""
+    own = pd.Series([f"clip {i}" for i in range(len(tracks))], index=tracks.index)
+    return ("artist " + tracks["artist"]).where(
+        tracks["artist"] != "", ("album " + tracks["album"]).where(tracks["album"] != "", own)
+    )

@@ -18,7 +18,10 @@ from test_mp3_frames import without_length_tag
 from experiments.settings import Settings, differences, read_settings
 from pipeline.decode import decode_crop
 
-SCRIPTS = ("train", "evaluate", "probe_audio", "make_demo_data", "export_saved_model", "predict", "benchmark_pipeline")
+SCRIPTS = (
+    *("train", "evaluate", "probe_audio", "make_demo_data", "export_saved_model", "predict", "benchmark_pipeline"),
+    *("compare_models", "explore_features"),
+)
 REQUIRED = {"export_saved_model": ["--export_dir=out"]}
 
 
@@ -44,6 +47,8 @@ def test_help_explains_and_stray_arguments_are_refused(script: str):
         ("export_saved_model", ["--run_dir=/nowhere", "--export_dir=/tmp/nowhere"]),
         ("predict", ["--saved_model=/nowhere", "song.mp3"]),
         ("benchmark_pipeline", ["--dataset=folders", "--data_dir=/nowhere"]),
+        ("compare_models", ["--models=cnn2d,cnn3d"]),
+        ("explore_features", ["--dataset=folders", "--data_dir=/nowhere"]),
     ],
 )
 def test_a_mistake_is_one_message_without_a_traceback(script: str, flags: list[str]):
@@ -124,7 +129,13 @@ def test_readme_runs(small_fma, tmp_path: Path):
             if script == "make_demo_data":  # its full size takes longer than this test should
                 words = [*words[:3], *(word.replace("data/demo", "data/unused") for word in words[3:]), "--help"]
             few = as_flags(repeats=1, rounds=1, batch_size=4)
-            extra = {"train": small, "evaluate": tolerant, "benchmark_pipeline": few}.get(script, [])
+            extra = {
+                "train": small,
+                "compare_models": [*small, *as_flags(models="mfcc_logistic", seeds=0)],
+                "evaluate": tolerant,
+                "explore_features": as_flags(max_failure_rate=0.1),
+                "benchmark_pipeline": few,
+            }.get(script, [])
             run_script(script, *words[3:], *extra, cwd=tmp_path, check="--help" not in words)
             ran.add(script)
         elif words[:1] == ["saved_model_cli"]:
