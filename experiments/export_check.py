@@ -33,7 +33,7 @@ def clips_to_check(run_dir: Path) -> pd.DataFrame:
     Raises:
         ValueError: there are none.
     """
-    table = read_predictions(run_dir)
+    table = read_predictions(run_dir, ("path", "predicted"))
     table = table[["path", "predicted", *_probability_columns(table)]].drop_duplicates("path")
     there = table[[os.path.isfile(clip) for clip in table["path"]]]
     if there.empty:

@@ -64,10 +64,10 @@
       audio.currentTime = Number(audio.dataset.start);
     });
     audio.addEventListener("timeupdate", () => {
-      playhead.hidden = false;
       playhead.style.left = `${Math.min(100, (100 * audio.currentTime) / strip.dataset.seconds)}%`;
     });
     audio.addEventListener("play", () => {
+      playhead.hidden = false;
       for (const other of document.querySelectorAll("audio")) if (other !== audio) other.pause();
     });
     audio.addEventListener("error", () => {

@@ -26,7 +26,7 @@ def text(value: object) -> str:
 
 def percent(share: float) -> str:
     """A share as text, such as 86.7 %."""
-    return f"{100 * share:.1f} %"
+    return f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
 
 
 def relative_url(path: str, folder: Path) -> str:

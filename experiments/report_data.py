@@ -115,7 +115,8 @@ def gather(run_dir: Path, max_clips: int | None = None) -> ReportData:
     if max_clips is not None and max_clips < 1:
         raise ValueError(f"expected to show at least 1 clip, received --max_clips={max_clips}")
     settings, labels = read_settings(run_dir / SETTINGS_FILE), tuple(read_data(run_dir)["labels"])
-    metrics, table = read_metrics(run_dir), read_predictions(run_dir)
+    metrics, history = read_metrics(run_dir), _read_history(run_dir)
+    table = read_predictions(run_dir, ("path", "split", "label", "predicted"))
     table = table[table["split"] == "test"].reset_index(drop=True)
     probabilities = _probabilities(table, labels, run_dir)
     truth = _class_indices(table["label"], labels, run_dir)
@@ -153,7 +154,7 @@ def gather(run_dir: Path, max_clips: int | None = None) -> ReportData:
         description=describe_run(run_dir, model),
         metrics=metrics,
         finished=datetime.datetime.fromtimestamp((run_dir / "metrics.json").stat().st_mtime),
-        history=_read_history(run_dir),
+        history=history,
         failures=failure_rows(run_dir / FAILURES_FILE) if (run_dir / FAILURES_FILE).is_file() else [],
         truth=truth,
         probabilities=probabilities,

@@ -136,7 +136,7 @@ class _Plot:
 
 
 def _ticks(low: float, high: float, whole: bool = False) -> list[float]:
-    ticks = MaxNLocator(5, integer=whole, steps=[1, 2, 5, 10]).tick_values(low, high)
+    ticks = MaxNLocator(5, integer=whole, min_n_ticks=1, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
     return [round(float(tick), 10) for tick in ticks if low - 1e-9 <= tick <= high + 1e-9]
 
 

@@ -145,12 +145,11 @@ def _scores(data: ReportData) -> str:
             _interval(scores[unit]),
             percent(scores[unit]["balanced_accuracy"]),
             scores[unit]["n"],
-            scores["failures"],
         )
         for split, scores in data.metrics.items()
         for unit in ("clip", "crop")
     ]
-    return _table(("", "accuracy", "95 % interval", "balanced", "n", "undecodable clips"), rows)
+    return _table(("split", "accuracy", "interval", "balanced", "n"), rows)
 
 
 def _curves(data: ReportData) -> str:
@@ -235,7 +234,7 @@ def _made_with(data: ReportData) -> str:
         "Front end": f"{settings.n_mels} mel bands, {settings.fmin_hz:g}–{highest_hz:g} Hz; windows of {settings.n_fft} "
         f"samples, {settings.hop_length} apart; {settings.top_db:g} dB, {settings.scaling}",
         "Network": f"{settings.model}, {description['parameters']:,} parameters; weights {description['weights_sha256'][:12]}",
-        "Training": f"{len(data.history)} epochs of {settings.crops_per_clip} crops a clip, {settings.batch_size} a batch; "
+        "Training": f"epochs {len(data.history)}, crops of a clip in each {settings.crops_per_clip}, batch {settings.batch_size}, "
         f"learning rate {settings.learning_rate:g}, label smoothing {settings.label_smoothing:g}, seed {settings.seed}",
         "Versions (of this report)": ", ".join(
             f"{name} {version}" for name, version in description["libraries"].items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,18 +74,22 @@ def read_metrics(run_dir: Path) -> dict[str, Any]:
         ) from error
 
 
-def read_predictions(run_dir: Path) -> pd.DataFrame:
+def read_predictions(run_dir: Path, needed: Sequence[str]) -> pd.DataFrame:
     """Reads a finished run's predictions.csv: track_id, path, split, label, predicted, and probability_<label> columns.
 
+    Args:
+        run_dir: of the run.
+        needed: columns that must be there.
+
     Raises:
-        ValueError: it is missing or damaged.
+        ValueError: it is missing or damaged, or lacks a column.
     """
     path = run_dir / "predictions.csv"
     text = dict.fromkeys(("track_id", "path", "split", "label", "predicted"), str)
     try:
         # File names need not be text.
         table = pd.read_csv(path, dtype=text, keep_default_na=False, encoding_errors="surrogateescape")
-        if missing := [name for name in text if name not in table]:
+        if missing := [name for name in needed if name not in table]:
             raise ValueError(f"no column {', '.join(missing)}")
         return table
     except (OSError, ValueError) as error:

@@ -18,7 +18,16 @@ from test_mp3_frames import without_length_tag
 from experiments.settings import Settings, differences, read_settings
 from pipeline.decode import decode_crop
 
-SCRIPTS = ("train", "evaluate", "probe_audio", "make_demo_data", "export_saved_model", "predict", "benchmark_pipeline")
+SCRIPTS = (
+    "train",
+    "evaluate",
+    "probe_audio",
+    "make_demo_data",
+    "export_saved_model",
+    "predict",
+    "benchmark_pipeline",
+    "report",
+)
 REQUIRED = {"export_saved_model": ["--export_dir=out"]}
 
 
@@ -44,6 +53,7 @@ def test_help_explains_and_stray_arguments_are_refused(script: str):
         ("export_saved_model", ["--run_dir=/nowhere", "--export_dir=/tmp/nowhere"]),
         ("predict", ["--saved_model=/nowhere", "song.mp3"]),
         ("benchmark_pipeline", ["--dataset=folders", "--data_dir=/nowhere"]),
+        ("report", ["--run_dir=/nowhere"]),
     ],
 )
 def test_a_mistake_is_one_message_without_a_traceback(script: str, flags: list[str]):
