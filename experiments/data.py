@@ -87,7 +87,10 @@ def describe_failures(path: Path, ledger: FailureLedger, catalog: Catalog) -> st
 def write_failures(path: Path, ledger: FailureLedger, catalog: Catalog) -> None:
     """Writes failures.csv: track_id, path, split, label, reason, occurrences (crops asked for in vain)."""
     rows = catalog.tracks.drop_duplicates("path").set_index("path")[["track_id", "split", "label"]]
-    with written_whole(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+    with (
+        written_whole(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(("track_id", "path", "split", "label", "reason", "occurrences"))
         for failed, failure in ledger.failures.items():
@@ -99,7 +102,12 @@ def read_failures(path: Path, ledger: FailureLedger) -> None:
     """Takes up the failures that an earlier part of the run has written, unless the file has been repaired since."""
     if not path.is_file():
         return
-    with open(path, encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            if not probe_file(row["path"]).decodable:
-                ledger.record(row["path"], row["reason"], int(row["occurrences"]))
+    for row in failure_rows(path):
+        if not probe_file(row["path"]).decodable:
+            ledger.record(row["path"], row["reason"], int(row["occurrences"]))
+
+
+def failure_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a failures.csv, each by the names of its columns."""
+    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return list(csv.DictReader(file))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,43 @@ def predict_split(
     """
     tracks = catalog.split(split)
     paths = tracks["path"].tolist()
+    crop_rows, crop_probabilities = predict_crops(predict, paths, settings, ledger, f"{split} clips")
+    class_indices = np.array(catalog.class_indices(tracks))
+    clips, probabilities = mean_by_clip(crop_probabilities, crop_rows)
+    return SplitPredictions(
+        tracks=tracks.iloc[clips],
+        truth=class_indices[clips],
+        probabilities=probabilities,
+        crop_truth=class_indices[crop_rows],
+        crop_probabilities=crop_probabilities,
+        failures=len(tracks) - len(clips),
+    )
+
+
+def predict_crops(
+    predict: Callable[[tf.Tensor], tf.Tensor],
+    paths: Sequence[str],
+    settings: Settings,
+    ledger: FailureLedger,
+    description: str,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Runs a function of waveforms over the crops that evaluation takes of each file.
+
+    Args:
+        predict: from waveforms float32 [batch, samples] to anything of a fixed shape [batch, ...].
+        paths: audio files.
+        settings: of the model's training: rate, crop and batch size.
+        ledger: where undecodable files are recorded.
+        description: what the files are, for the progress bar and the message.
+
+    Returns:
+        The place in `paths` of each crop's file, ascending [crops], and what the function says of it [crops, ...].
+        A file of which any crop could not be decoded has none.
+
+    Raises:
+        FailureBudgetError: too many files failed.
+        ValueError: no file could be decoded.
+    """
     dataset = eval_dataset(
         paths,
         ledger,
@@ -107,7 +145,7 @@ def predict_split(
         decode_workers=settings.decode_workers or None,
     )
     batches, rows = [], []
-    with progress(None, len(tracks), f"{split} clips", leave=False) as bar:
+    with progress(None, len(paths), description, leave=False) as bar:
         for waveform, row in iterate(dataset, ledger):
             batches.append(predict(waveform).numpy())
             rows.append(row.numpy())
@@ -115,20 +153,10 @@ def predict_split(
     failed = set(ledger.failures)
     readable = np.array([path not in failed for path in paths])
     if not readable.any():
-        raise ValueError(f"expected decodable clips in the {split} split, found none of {len(paths)}; see the failures")
-    crop_rows, crop_probabilities = np.concatenate(rows), np.concatenate(batches)
+        raise ValueError(f"expected decodable {description}, found none of {len(paths)}; see the failures")
+    crop_rows, crops = np.concatenate(rows), np.concatenate(batches)
     whole = readable[crop_rows]
-    crop_rows, crop_probabilities = crop_rows[whole], crop_probabilities[whole]
-    class_indices = np.array(catalog.class_indices(tracks))
-    clips, probabilities = mean_by_clip(crop_probabilities, crop_rows)
-    return SplitPredictions(
-        tracks=tracks.iloc[clips],
-        truth=class_indices[clips],
-        probabilities=probabilities,
-        crop_truth=class_indices[crop_rows],
-        crop_probabilities=crop_probabilities,
-        failures=int((~readable).sum()),
-    )
+    return crop_rows[whole], crops[whole]
 
 
 def evaluate_run(run_dir: Path, settings: Settings, split: str, output_dir: Path) -> dict[str, Any]:
@@ -182,7 +210,8 @@ def write_evaluation(
             table[f"probability_{label}"] = predictions.probabilities[:, i]
         tables.append(table)
     with written_whole(output_dir / "predictions.csv") as temporary:
-        pd.concat(tables).to_csv(temporary, index=False, float_format="%.9g")
+        # File names need not be text.
+        pd.concat(tables).to_csv(temporary, index=False, float_format="%.9g", errors="surrogateescape")
     metrics = {name: predictions.metrics(labels) for name, predictions in splits.items()}
     shown, predictions = list(splits.items())[-1]
     accuracy = metrics[shown]["clip"]["accuracy"]

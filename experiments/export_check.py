@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from experiments.run_dir import read_predictions
+
 TOLERANCE = 1e-5  # largest difference of a probability
 HALF_TOLERANCE = 1e-3  # the same in half precision, whose results depend on the batch that they are computed in
 MP3_DISAGREEMENT = 0.01  # share of clips whose label may change with the other decoder; one clip always may
@@ -31,23 +33,18 @@ def clips_to_check(run_dir: Path) -> pd.DataFrame:
     Raises:
         ValueError: there are none.
     """
-    path = run_dir / "predictions.csv"
-    try:
-        table = pd.read_csv(path, dtype={"path": str, "predicted": str}, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"expected the run's predictions in {path}, to check the export against, but they cannot be read: {error}; "
-            "let the training finish, by the same command"
-        ) from error
+    table = read_predictions(run_dir, ("path", "predicted"))
     table = table[["path", "predicted", *_probability_columns(table)]].drop_duplicates("path")
     there = table[[os.path.isfile(clip) for clip in table["path"]]]
     if there.empty:
         raise ValueError(
-            f"expected the clips that {path} names, to check the export with, found none of {len(table)}, such as "
+            f"expected the clips that {run_dir / 'predictions.csv'} names, to check the export with, found none of {len(table)}, such as "
             f"{table['path'].iloc[0]}; run from the directory in which the run was trained, or put them back"
         )
     if len(there) < len(table):
-        print(f"note: {len(table) - len(there)} clips of {path} are gone; checking with the others")
+        print(
+            f"note: {len(table) - len(there)} clips of {run_dir / 'predictions.csv'} are gone; checking with the others"
+        )
     return there.iloc[np.unique(np.linspace(0, len(there) - 1, min(len(there), _MAX_CLIPS)).astype(int))]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import importlib.metadata
-import json
 import platform
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import keras
 
 from experiments import __version__
-from experiments.run_dir import read_data
+from experiments.run_dir import read_data, read_metrics
 from experiments.settings import read_settings
 from layers.log_mel import find_front_end
 
@@ -34,13 +33,7 @@ def describe_run(run_dir: Path, model: keras.Model) -> dict[str, Any]:
         ValueError: the run is not finished or cannot be read.
     """
     settings, data = read_settings(run_dir / "settings.json"), read_data(run_dir)
-    try:
-        test = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))["test"]
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"expected the test scores of a finished run in {run_dir / 'metrics.json'}, but they cannot be read "
-            f"({error!r}); let the training finish, by the same command"
-        ) from error
+    test = read_metrics(run_dir)["test"]
     front_end = find_front_end(model)
     return {
         "name": "melstream",

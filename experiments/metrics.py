@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -88,3 +89,43 @@ def bootstrap_balanced_mean(
         means += drawn @ different / len(own) / len(classes)
     low, high = np.quantile(means, (0.025, 0.975))
     return float(low), float(high)
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """How often predictions of some confidence are right.
+
+    Attributes:
+        edges: of the bins of confidence [bins + 1], equally wide over 0...1.
+        counts: predictions in each bin [bins].
+        confidence: their mean confidence [bins], 0 in an empty bin.
+        accuracy: the share of them that is right [bins], 0 in an empty bin.
+    """
+
+    edges: np.ndarray
+    counts: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+
+    @property
+    def expected_error(self) -> float:
+        """Expected calibration error: the mean of |accuracy - confidence| over all predictions, bin by bin."""
+        return float(np.average(np.abs(self.accuracy - self.confidence), weights=self.counts))
+
+
+def calibration(probabilities: np.ndarray, truth: np.ndarray, bins: int = 10) -> Calibration:
+    """Compares the probability of the predicted class with how often it is the true one.
+
+    After Guo et al., "On calibration of modern neural networks", ICML 2017, sections 2 and 4.
+
+    Args:
+        probabilities: [n, classes].
+        truth: true class indices [n].
+        bins: number of bins; a confidence on an edge counts in the lower one.
+    """
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    edges = np.linspace(0, 1, bins + 1)
+    places = np.searchsorted(edges[1:-1], confidence)
+    counts = np.bincount(places, minlength=bins)
+    sums = [np.bincount(places, weights=values, minlength=bins) for values in (confidence, right)]
+    return Calibration(edges, counts, *(total / np.maximum(counts, 1) for total in sums))

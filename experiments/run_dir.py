@@ -1,10 +1,14 @@
-"""A run's directory: its settings and its data's identity."""
+"""A run's directory: its settings, its data's identity, and what a finished run has written."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from experiments.atomic import write_text
 from experiments.settings import Settings, differences, read_settings
@@ -59,6 +63,49 @@ def read_data(run_dir: Path) -> dict:
         return data
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"expected the run's data description at {path}, but it cannot be read: {error!r}") from error
+
+
+def read_metrics(run_dir: Path) -> dict[str, Any]:
+    """Reads a finished run's metrics.json: the scores of each split.
+
+    Raises:
+        ValueError: it is missing or damaged, or lacks the test split.
+    """
+    path = run_dir / "metrics.json"
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        metrics["test"]["clip"]["accuracy"]
+        return metrics
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"expected the test scores of a finished run in {path}, but they cannot be read "
+            f"({error!r}); let the training finish, by the same command"
+        ) from error
+
+
+def read_predictions(run_dir: Path, needed: Sequence[str]) -> pd.DataFrame:
+    """Reads a finished run's predictions.csv: track_id, path, split, label, predicted, and probability_<label> columns.
+
+    Args:
+        run_dir: of the run.
+        needed: columns that must be there.
+
+    Raises:
+        ValueError: it is missing or damaged, or lacks a column.
+    """
+    path = run_dir / "predictions.csv"
+    text = dict.fromkeys(("track_id", "path", "split", "label", "predicted"), str)
+    try:
+        # File names need not be text.
+        table = pd.read_csv(path, dtype=text, keep_default_na=False, encoding_errors="surrogateescape")
+        if missing := [name for name in needed if name not in table]:
+            raise ValueError(f"no column {', '.join(missing)}")
+        return table
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"expected the run's predictions in {path}, but they cannot be read: {error}; "
+            "let the training finish, by the same command"
+        ) from error
 
 
 def _data_identity(catalog: Catalog) -> dict:

@@ -20,7 +20,7 @@ from pipeline.decode import decode_crop
 
 SCRIPTS = (
     *("train", "evaluate", "probe_audio", "make_demo_data", "export_saved_model", "predict", "benchmark_pipeline"),
-    *("compare_models", "explore_features"),
+    *("compare_models", "explore_features", "report"),
 )
 REQUIRED = {"export_saved_model": ["--export_dir=out"]}
 
@@ -49,6 +49,7 @@ def test_help_explains_and_stray_arguments_are_refused(script: str):
         ("benchmark_pipeline", ["--dataset=folders", "--data_dir=/nowhere"]),
         ("compare_models", ["--models=cnn2d,cnn3d"]),
         ("explore_features", ["--dataset=folders", "--data_dir=/nowhere"]),
+        ("report", ["--run_dir=/nowhere"]),
     ],
 )
 def test_a_mistake_is_one_message_without_a_traceback(script: str, flags: list[str]):

@@ -1,10 +1,12 @@
 """Scores against scikit-learn and Wilson's formula."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn import metrics as sklearn_metrics
+from sklearn.calibration import calibration_curve
 
-from experiments.metrics import classification_metrics, mean_by_clip
+from experiments.metrics import calibration, classification_metrics, mean_by_clip
 
 LABELS = ("Folk", "Jazz", "Rock")
 
@@ -56,3 +58,23 @@ def test_mean_by_clip(rng):
     assert clips.tolist() == sorted(set(rows))
     for clip, mean in zip(clips, means, strict=True):
         np.testing.assert_allclose(mean, probabilities[rows == clip].mean(axis=0))
+
+
+def test_calibration_is_scikit_learns(rng):
+    probabilities = rng.dirichlet(np.full(3, 0.5), 500)
+    probabilities[0] = (0.7, 0.2, 0.1)  # on an edge
+    truth = np.array([rng.choice(3, p=row) for row in probabilities])
+    right, confidence = probabilities.argmax(axis=1) == truth, probabilities.max(axis=1)
+    ours = calibration(probabilities, truth)
+    accuracy, mean_confidence = calibration_curve(right, confidence, n_bins=10)
+    filled = ours.counts > 0
+    assert 0 < filled.sum() < 10 and ours.counts.sum() == 500
+    np.testing.assert_allclose(ours.accuracy[filled], accuracy)
+    np.testing.assert_allclose(ours.confidence[filled], mean_confidence)
+    by_bin = pd.DataFrame({"right": right, "confidence": confidence}).groupby(
+        pd.cut(confidence, ours.edges), observed=True
+    )
+    means, sizes = by_bin.mean(), by_bin.size()
+    assert ours.expected_error == pytest.approx(((means["right"] - means["confidence"]).abs() * sizes / 500).sum())
+    sure = calibration(np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([0, 1]))
+    assert sure.expected_error == 0.5 and sure.counts[-1] == 2

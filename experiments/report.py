@@ -1,0 +1,32 @@
+"""Writes a finished run's report: one HTML page to see its scores, and to see and hear the clips that it got wrong.
+
+    python -m experiments.report --run_dir=runs/rock_hiphop
+    python -m experiments.report --run_dir=runs/rock_hiphop --embed_audio --output=rock_hiphop.html
+
+The page needs no network. It plays the clips from where they lie, so it must stay where it was written; with
+--embed_audio it holds the misclassified ones itself, and can be passed on. Runs the model over the test clips once more
+(seconds for each hundred).
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from experiments import console
+
+_RUN_DIR = flags.DEFINE_string("run_dir", "runs/latest", "Run directory that train wrote.")
+_OUTPUT = flags.DEFINE_string("output", None, "The page to write; default: <run_dir>/report.html.")
+_EMBED_AUDIO = flags.DEFINE_bool("embed_audio", False, "Put the misclassified clips' files into the page.")
+_MAX_CLIPS = flags.DEFINE_integer("max_clips", None, "Most clips to show, the surest errors first; default: all.")
+
+
+def main(argv: list[str]) -> None:
+    del argv
+    from experiments.report_page import write_report
+
+    output = Path(_OUTPUT.value or Path(_RUN_DIR.value) / "report.html")
+    print(write_report(Path(_RUN_DIR.value), output, _EMBED_AUDIO.value, _MAX_CLIPS.value))
+
+
+if __name__ == "__main__":
+    console.run(main, resumable=False)
