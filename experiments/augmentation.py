@@ -18,8 +18,8 @@ WaveformAugmentation = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 BatchAugmentation = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
-def waveform_augmentations(settings: Settings) -> dict[str, WaveformAugmentation]:
-    """The augmentations of single waveforms that are on, by name, in the order in which they are applied.
+def waveform_augmentations(settings: Settings) -> list[WaveformAugmentation]:
+    """The augmentations of single waveforms that are on, in the order in which they are applied.
 
     From the source to the recording: what is played, the room, the level, and last the noise, at its ratio to all that.
 
@@ -27,21 +27,25 @@ def waveform_augmentations(settings: Settings) -> dict[str, WaveformAugmentation
         ValueError: a setting is out of range.
     """
     _check(settings)
-    found: dict[str, WaveformAugmentation] = {}
+    found: list[WaveformAugmentation] = []
     if settings.time_shift_seconds:
         max_samples = round(settings.time_shift_seconds * settings.sample_rate_hz)
-        found["time_shift"] = functools.partial(augment.random_time_shift, max_samples=max_samples)
+        found.append(functools.partial(augment.random_time_shift, max_samples=max_samples))
     if settings.random_eq_db:
-        found["random_eq"] = functools.partial(
-            augment.random_equalizer, sample_rate_hz=settings.sample_rate_hz, max_gain_db=settings.random_eq_db
+        found.append(
+            functools.partial(
+                augment.random_equalizer, sample_rate_hz=settings.sample_rate_hz, max_gain_db=settings.random_eq_db
+            )
         )
     if settings.gain_db:
-        found["gain"] = functools.partial(augment.random_gain, max_gain_db=settings.gain_db)
+        found.append(functools.partial(augment.random_gain, max_gain_db=settings.gain_db))
     if settings.polarity_inversion:
-        found["polarity_inversion"] = augment.random_polarity
+        found.append(augment.random_polarity)
     if settings.noise_snr_db_min is not None and settings.noise_snr_db_max is not None:
-        found["noise"] = functools.partial(
-            augment.random_noise, min_snr_db=settings.noise_snr_db_min, max_snr_db=settings.noise_snr_db_max
+        found.append(
+            functools.partial(
+                augment.random_noise, min_snr_db=settings.noise_snr_db_min, max_snr_db=settings.noise_snr_db_max
+            )
         )
     return found
 
@@ -60,7 +64,7 @@ def batch_augmentation(settings: Settings) -> BatchAugmentation:
         # 32 bits, which is all that XLA takes on every device.
         step_seed = tf.stack([tf.constant(settings.seed % tf.int32.max), tf.cast(step, tf.int32)])
         *seeds, mixup_seed = tf.unstack(tf.random.split(step_seed, len(augmentations) + 1))
-        for seed, augmentation in zip(seeds, augmentations.values(), strict=True):
+        for seed, augmentation in zip(seeds, augmentations, strict=True):
             waveform = augmentation(waveform, seed)
         if settings.mixup_alpha:
             return augment.mixup(waveform, targets, mixup_seed, settings.mixup_alpha)

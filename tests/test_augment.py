@@ -12,9 +12,11 @@ import pytest
 import scipy.signal
 import scipy.stats
 import tensorflow as tf
-from conftest import AUGMENTATION, SMALL_FEATURES
+from conftest import AUGMENTATION, SMALL_FEATURES, SMALL_RUN
+from PIL import Image
 
 from experiments import augmentation, evaluation, training
+from experiments.augmentation_pictures import AUGMENTATIONS, _before_and_after, write_pictures
 from experiments.settings import Settings
 from layers import augment
 from layers.log_mel import find_front_end
@@ -262,9 +264,6 @@ def test_steps_of_a_run_differ_and_depend_on_its_seed(settings, rng):
     others = (apply, 1), (augmentation.batch_augmentation(replace(everything, seed=5)), 0)
     for function, step in others:
         assert not np.array_equal(function(waveform, targets, tf.constant(step, tf.int64))[0], first[0])
-    assert list(augmentation.waveform_augmentations(everything)) == [
-        *("time_shift", "random_eq", "gain", "polarity_inversion", "noise")
-    ]
     noise = {"noise_snr_db_min": 3.0, "noise_snr_db_max": 4.0}
     for changes in ({"mixup_alpha": 0.4}, {"time_shift_seconds": 0.1}, {"random_eq_db": 1.0}, {"gain_db": 1.0}, noise):
         ours, labels = augmentation.batch_augmentation(replace(settings, **changes))(waveform, targets, tf.constant(0))
@@ -317,3 +316,32 @@ def test_masks_out_of_range(settings):
         training.build_model(replace(settings, spec_augment_time_masks=-1), 3)
     with pytest.raises(ValueError, match="expected mel_width of at least 0, received -2"):
         SpecAugment(mel_width=-2)
+
+
+def test_pictures_of_every_augmentation(small_fma, tmp_path: Path):
+    settings = Settings(dataset="fma", data_dir=str(small_fma), **SMALL_RUN)
+    few = replace(settings, gain_db=6.0, spec_augment_mel_masks=1)
+    paths = write_pictures(few, tmp_path / "new" / "few", clips=1)
+    assert [path.name for path in paths] == ["gain.png", "spec_augment.png", "all.png"]
+    for path in paths:
+        with Image.open(path) as image:
+            assert min(image.size) > 300 and len(image.getcolors(1 << 24) or []) > 100
+    # A picture for whatever training can do.
+    assert {name for names in AUGMENTATIONS.values() for name in names} >= set(AUGMENTATION)
+    with pytest.raises(ValueError, match="received none; add for example --random_eq_db=6"):
+        write_pictures(settings, tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_mixtures_are_named_by_their_shares(small_fma):
+    settings = Settings(dataset="fma", data_dir=str(small_fma), **SMALL_RUN, mixup_alpha=1.0)
+    time = np.arange(16000) / 8000
+    waveform = np.stack([np.sin(2 * np.pi * hz * time) for hz in (300, 900, 2700)]).astype(np.float32)
+    rows = _before_and_after(settings, tf.constant(waveform), tf.constant([0, 1, 2]), ("a", "b", "c"))
+    for row, own, partner in zip(rows, "abc", "cab", strict=True):
+        assert row[0].title == f"before: {own}"
+        np.testing.assert_array_equal(row[0].waveform, waveform["abc".index(own)])
+        for step, crop in enumerate(row[1:], 1):
+            share = np.dot(crop.waveform, row[0].waveform) / np.dot(row[0].waveform, row[0].waveform)
+            assert crop.title == f"step {step}: {own} {share:.2f} + {partner} {1 - share:.2f}"
+            assert crop.decibel.shape == (63, 32) and crop.decibel.max() == 0

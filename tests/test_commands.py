@@ -18,8 +18,11 @@ from test_mp3_frames import without_length_tag
 from experiments.settings import Settings, differences, read_settings
 from pipeline.decode import decode_crop
 
-SCRIPTS = ("train", "evaluate", "probe_audio", "make_demo_data", "export_saved_model", "predict", "benchmark_pipeline")
-REQUIRED = {"export_saved_model": ["--export_dir=out"]}
+SCRIPTS = (
+    *("train", "evaluate", "probe_audio", "make_demo_data", "export_saved_model", "predict", "benchmark_pipeline"),
+    "show_augmentation",
+)
+REQUIRED = {"export_saved_model": ["--export_dir=out"], "show_augmentation": ["--output_dir=out"]}
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -124,8 +127,8 @@ def test_readme_runs(small_fma, tmp_path: Path):
             if script == "make_demo_data":  # its full size takes longer than this test should
                 words = [*words[:3], *(word.replace("data/demo", "data/unused") for word in words[3:]), "--help"]
             few = as_flags(repeats=1, rounds=1, batch_size=4)
-            extra = {"train": small, "evaluate": tolerant, "benchmark_pipeline": few}.get(script, [])
-            run_script(script, *words[3:], *extra, cwd=tmp_path, check="--help" not in words)
+            extra = {"train": small, "evaluate": tolerant, "benchmark_pipeline": few, "show_augmentation": small}
+            run_script(script, *words[3:], *extra.get(script, []), cwd=tmp_path, check="--help" not in words)
             ran.add(script)
         elif words[:1] == ["saved_model_cli"]:
             words[0] = str(Path(sys.executable).with_name(words[0]))
