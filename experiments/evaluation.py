@@ -21,6 +21,7 @@ from experiments.plots import plot_confusion_matrix
 from experiments.run_dir import MODEL_FILE, read_data
 from experiments.settings import Settings
 from layers.log_mel import LogMelSpectrogram
+from layers.spec_augment import SpecAugment
 from pipeline.catalog import Catalog
 from pipeline.dataset import eval_dataset, iterate
 from pipeline.failures import FailureLedger
@@ -254,7 +255,8 @@ def load_model(run_dir: Path) -> keras.Model:
     if not path.is_file():
         raise ValueError(f"expected a trained model at {path}, found none; let the training finish an epoch first")
     try:
-        # Named although the class is registered: this import is what registers it.
-        return keras.models.load_model(path, custom_objects={"LogMelSpectrogram": LogMelSpectrogram}, compile=False)
+        # Named although the classes are registered: these imports are what registers them.
+        own_layers = {layer.__name__: layer for layer in (LogMelSpectrogram, SpecAugment)}
+        return keras.models.load_model(path, custom_objects=own_layers, compile=False)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"expected a Keras model at {path}, but it cannot be read: {error}") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -152,6 +154,65 @@ def plot_stages(
         axis.set_xlim(0, max(values) * 1.15)
     axes[0].invert_yaxis()
     figure.suptitle(title)
+    save_figure(figure, path)
+
+
+@dataclasses.dataclass(frozen=True)
+class ShownCrop:
+    """One crop in a picture.
+
+    Attributes:
+        title: above it.
+        waveform: [samples].
+        decibel: log-mel image in dB below the loudest bin [frames, n_mels].
+    """
+
+    title: str
+    waveform: np.ndarray
+    decibel: np.ndarray
+
+
+def plot_augmentation(
+    rows: Sequence[Sequence[ShownCrop]], title: str, sample_rate_hz: int, top_db: float, path: Path
+) -> None:
+    """Crops before and after augmentation, a row each: waveforms, and log-mel images in one colour scale.
+
+    Args:
+        rows: as many crops in each.
+        title: above the picture.
+        sample_rate_hz: of the waveforms.
+        top_db: range of the colours, below 0 dB.
+        path: a PNG.
+    """
+    columns = len(rows[0])
+    figure, axes = plt.subplots(
+        *(2 * len(rows), columns),
+        figsize=(4.2 * columns, 3 * len(rows) + 0.8),
+        height_ratios=[1, 3] * len(rows),
+        sharex=True,
+        sharey="row",
+        squeeze=False,
+        layout="constrained",
+    )
+    for i, row in enumerate(rows):
+        for crop, above, below in zip(row, axes[2 * i], axes[2 * i + 1], strict=True):
+            seconds = len(crop.waveform) / sample_rate_hz
+            pieces = np.array_split(crop.waveform, min(600, len(crop.waveform)))
+            edges = np.linspace(0, seconds, len(pieces) + 1)
+            low, high = [piece.min() for piece in pieces], [piece.max() for piece in pieces]
+            above.stairs(high, edges, baseline=low, fill=True, color="C0")
+            above.set_title(crop.title, fontsize="medium", parse_math=False)
+            above.tick_params(bottom=False)
+            extent = (0, seconds, 0, crop.decibel.shape[1])
+            image = below.imshow(
+                crop.decibel.T, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=-top_db, vmax=0
+            )
+        axes[2 * i, 0].set_ylabel("waveform")
+        axes[2 * i + 1, 0].set_ylabel("mel band")
+    for axis in axes[-1]:
+        axis.set_xlabel("time (s)")
+    figure.suptitle(textwrap.fill(title, 36 * columns, break_on_hyphens=False))
+    figure.colorbar(image, ax=axes, label="dB below the loudest bin", shrink=0.5)
     save_figure(figure, path)
 
 

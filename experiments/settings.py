@@ -79,7 +79,38 @@ class Settings:
     early_stopping_min_delta: float = _setting(0.005, "training", "Smallest fall of the validation loss that counts.")
     plateau_factor: float = _setting(0.8, "training", "Learning rate factor when the validation loss stands still.")
     plateau_patience: int = _setting(2, "training", "Epochs without a better validation loss before that.")
-    seed: int = _setting(0, "training", "Seed of weights, order, crops, dropout and splits.")
+    spec_augment_time_masks: int = _setting(0, "training", "SpecAugment: masks over frames for each crop.")
+    spec_augment_time_width: int = _setting(40, "training", "SpecAugment: widest mask in frames.")
+    spec_augment_mel_masks: int = _setting(0, "training", "SpecAugment: masks over mel bands for each crop.")
+    spec_augment_mel_width: int = _setting(24, "training", "SpecAugment: widest mask in mel bands.")
+    mixup_alpha: float = _setting(
+        0.0,
+        "training",
+        "Mix pairs of crops and their labels, with weights of Beta(alpha, alpha), alpha being 0.1 to 1 or so; 0: off. "
+        "The training loss and accuracy are then those of the label with the larger share.",
+    )
+    time_shift_seconds: float = _setting(
+        0.0, "training", "Shift each crop in a circle by up to this many seconds either way; 0: off."
+    )
+    random_eq_db: float = _setting(
+        0.0, "training", "Filter each crop by a random smooth curve of gains within ± this many dB; 0: off."
+    )
+    gain_db: float = _setting(
+        0.0,
+        "training",
+        "Change each crop's level by up to ± this many dB; 0: off. The log-mel features, which are relative to the "
+        "loudest bin, show it only in mixtures (--mixup_alpha).",
+    )
+    polarity_inversion: bool = _setting(
+        False, "training", "Change the sign of half the crops. As for --gain_db, log-mel shows it only in mixtures."
+    )
+    noise_snr_db_min: float | None = _setting(
+        None,
+        "training",
+        "Add white noise to each crop, at a signal-to-noise ratio of at least this in dB; default: off.",
+    )
+    noise_snr_db_max: float | None = _setting(None, "training", "And at most this in dB; both or neither.")
+    seed: int = _setting(0, "training", "Seed of weights, order, crops, augmentation, dropout and splits.")
     deterministic: bool = _setting(
         False, "training", "Bit-identical repeats (TensorFlow op determinism; slower on GPUs)."
     )
@@ -97,7 +128,14 @@ class Settings:
 
 
 # What the settings of earlier versions lack: their runs had the default.
-ADDED_FIELDS = frozenset(("decoder",))
+ADDED_FIELDS = frozenset(
+    (
+        "decoder",
+        *("spec_augment_time_masks", "spec_augment_time_width", "spec_augment_mel_masks", "spec_augment_mel_width"),
+        *("mixup_alpha", "time_shift_seconds", "random_eq_db", "gain_db", "polarity_inversion"),
+        *("noise_snr_db_min", "noise_snr_db_max"),
+    )
+)
 
 # What may differ when a run is continued: it changes the speed or when to give up, not the result.
 FREE_FIELDS = frozenset(("decode_workers", "max_failure_rate"))

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from experiments import evaluation
 from experiments.atomic import written_whole
+from experiments.augmentation import batch_augmentation, spec_augment
 from experiments.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
 from experiments.console import progress
 from experiments.data import FAILURES_FILE, describe_failures, prepare, read_failures, write_failures
@@ -51,6 +52,7 @@ def train(settings: Settings, output_dir: str | Path) -> dict:
     catalog, ledger = prepare(settings)
     set_up_tensorflow(settings)
     model = build_model(settings, len(catalog.labels))
+    batch_augmentation(settings)  # refuses settings out of range before anything is written
     open_run(run_dir, settings, catalog)
     read_failures(run_dir / FAILURES_FILE, ledger)
     try:
@@ -72,7 +74,9 @@ def train(settings: Settings, output_dir: str | Path) -> dict:
 def build_model(settings: Settings, num_classes: int) -> keras.Model:
     """Builds and compiles the waveform-in model that the settings describe."""
     crop_samples = round(settings.crop_seconds * settings.sample_rate_hz) or None
-    model = build_audio_classifier(settings.model, num_classes, build_front_end(settings), crop_samples)
+    model = build_audio_classifier(
+        settings.model, num_classes, build_front_end(settings), crop_samples, spec_augment(settings)
+    )
     model.compile(keras.optimizers.Adam(settings.learning_rate))  # wraps it for float16 loss scaling where needed
     model.optimizer.build(model.trainable_variables)
     return model
@@ -95,6 +99,7 @@ def make_train_step(model: keras.Model, settings: Settings) -> TrainStep:
     # validation; what is minimised has smoothed labels.
     cross_entropy = keras.losses.SparseCategoricalCrossentropy()
     objective = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
+    augment = batch_augmentation(settings)
     num_classes = model.output_shape[-1]
     crop_samples = round(settings.crop_seconds * settings.sample_rate_hz) or None
 
@@ -103,9 +108,11 @@ def make_train_step(model: keras.Model, settings: Settings) -> TrainStep:
         jit_compile=settings.jit_compile,
     )
     def step(waveform: tf.Tensor, class_index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        targets = tf.one_hot(class_index, num_classes)
+        waveform, targets = augment(waveform, targets, model.optimizer.iterations.value)
         with tf.GradientTape() as tape:
             probabilities = model(waveform, training=True)  # [batch, classes]
-            loss = objective(tf.one_hot(class_index, num_classes), probabilities)
+            loss = objective(targets, probabilities)
             scaled = model.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, model.trainable_variables)
         model.optimizer.apply(gradients, model.trainable_variables)

@@ -13,6 +13,7 @@ def build_audio_classifier(
     num_classes: int,
     front_end: keras.layers.Layer,
     crop_samples: int | None = None,
+    feature_augmentation: keras.layers.Layer | None = None,
 ) -> keras.Model:
     """Builds the functional model that is trained, saved and exported.
 
@@ -22,6 +23,7 @@ def build_audio_classifier(
         front_end: a layer from waveform [batch, samples] to image [batch, frames, n_mels, 1].
         crop_samples: length of the waveforms that it will be given, to refuse one too short for the network now
             rather than in the middle of a run. The model itself takes any length.
+        feature_augmentation: a layer from image to image of the same shape that acts in training only.
 
     Returns:
         A model from float32 `waveform` [batch, samples] to float32 `probabilities` [batch, num_classes]. The layer
@@ -44,6 +46,8 @@ def build_audio_classifier(
             )
     waveform = keras.Input((None,), dtype="float32", name="waveform")
     features = front_end(waveform)  # [batch, frames, n_mels, 1]
+    if feature_augmentation is not None:
+        features = feature_augmentation(features)
     embedding = layers.Identity(name="embedding")(entry.build(features))  # [batch, units]
     logits = layers.Dense(num_classes, dtype="float32", name="logits")(embedding)
     probabilities = layers.Softmax(dtype="float32", name="probabilities")(logits)

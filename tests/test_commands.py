@@ -20,9 +20,9 @@ from pipeline.decode import decode_crop
 
 SCRIPTS = (
     *("train", "evaluate", "probe_audio", "make_demo_data", "export_saved_model", "predict", "benchmark_pipeline"),
-    *("compare_models", "explore_features", "report"),
+    *("compare_models", "explore_features", "report", "show_augmentation"),
 )
-REQUIRED = {"export_saved_model": ["--export_dir=out"]}
+REQUIRED = {"export_saved_model": ["--export_dir=out"], "show_augmentation": ["--output_dir=out"]}
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -136,6 +136,7 @@ def test_readme_runs(small_fma, tmp_path: Path):
                 "evaluate": tolerant,
                 "explore_features": as_flags(max_failure_rate=0.1),
                 "benchmark_pipeline": few,
+                "show_augmentation": small,
             }.get(script, [])
             run_script(script, *words[3:], *extra, cwd=tmp_path, check="--help" not in words)
             ran.add(script)

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, SMALL_RUN, as_flags, run_script
+from conftest import AUGMENTATION, ROOT, SMALL_RUN, as_flags, run_script
 from PIL import Image
 
 from experiments import evaluation, training
@@ -154,6 +154,7 @@ def interrupt_after(checkpoint: Path, how: signal.Signals, command: list[str]) -
 def test_repeats_and_resumption_are_exact(small_fma, tmp_path: Path):
     """Three runs in processes of their own: one worker, four workers, and one stopped by Ctrl-C and by kill -9."""
     common = SMALL_RUN | {"dataset": "fma", "data_dir": small_fma, "epochs": 4, "model": "cnn2d", "seed": 5}
+    common |= AUGMENTATION
     flags = [*as_flags(**common), "--deterministic"]
     run_script("train", *flags, "--decode_workers=1", f"--output_dir={tmp_path / 'one'}")
     run_script("train", *flags, "--decode_workers=4", f"--output_dir={tmp_path / 'four'}")
@@ -222,12 +223,13 @@ def test_whole_clips(settings, tmp_path: Path):
 
 
 def test_mixed_precision_and_xla(settings, tmp_path: Path):
+    augmented = replace(settings, **AUGMENTATION)
     try:
-        metrics = training.train(replace(settings, mixed_precision=True), tmp_path / "half")
+        metrics = training.train(replace(augmented, mixed_precision=True), tmp_path / "half")
         assert metrics["test"]["clip"]["n"] == 6
     finally:
         keras.config.set_dtype_policy("float32")
-    assert training.train(replace(settings, jit_compile=True), tmp_path / "xla")["test"]["clip"]["n"] == 6
+    assert training.train(replace(augmented, jit_compile=True), tmp_path / "xla")["test"]["clip"]["n"] == 6
 
 
 def test_too_many_failures_stop_the_run_and_are_written_down(settings, small_fma, tmp_path: Path):
@@ -262,6 +264,8 @@ def test_repaired_file_no_longer_counts(clips, tmp_path: Path):
         ({"dataset": "csv", "data_dir": "/nonexistent.csv"}, "found nothing there"),
         ({"probe_csv": "/nonexistent.csv"}, "found nothing there"),
         ({"max_failure_rate": 7.0}, "between 0 and 1"),
+        ({"gain_db": -1.0}, "gain_db as a number from 0"),
+        ({"spec_augment_mel_masks": -1}, "mel_masks of at least 0"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_written(settings, tmp_path: Path, changes: dict, message: str):
