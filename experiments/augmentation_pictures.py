@@ -110,7 +110,7 @@ def _before_and_after(
     settings: Settings, waveform: tf.Tensor, class_index: tf.Tensor, labels: Sequence[str]
 ) -> list[list[ShownCrop]]:
     """For each crop: itself, then what the first training steps would make of it."""
-    front_end = find_front_end(build_model(dataclasses.replace(settings, scaling="decibel"), len(labels)))
+    front_end = find_front_end(build_model(dataclasses.replace(settings, frontend="log_mel", scaling="decibel"), len(labels)))
     masks, augment = spec_augment(settings), batch_augmentation(settings)
     targets = tf.one_hot(class_index, len(labels))
     versions = [(waveform, front_end(waveform), targets)]

@@ -21,10 +21,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from experiments.atomic import write_text
+from experiments.building import build_front_end
 from experiments.clips import stream_clips
 from experiments.data import FAILURES_FILE, describe_failures, prepare, write_failures
 from experiments.evaluation import SplitPredictions, write_evaluation
-from experiments.front_end import build_front_end
 from experiments.latency import median_latency_ms
 from experiments.run_dir import open_run
 from experiments.settings import Settings
@@ -131,7 +131,7 @@ def make_feature_function(settings: Settings) -> Callable[[tf.Tensor], tf.Tensor
     Raises:
         ValueError: fewer mel bands than MFCCs.
     """
-    front_end = build_front_end(settings, scaling="decibel")
+    front_end = build_front_end(dataclasses.replace(settings, frontend="log_mel", scaling="decibel"))
 
     # Without AutoGraph, which would wrap the message of an error in its own.
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32)], autograph=False)

@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from experiments.exported import METADATA_FILE
 from experiments.serving import AudioClassifier, Endpoint
-from layers.log_mel import find_front_end
-from layers.portable import ConvolutionLogMelSpectrogram, RfftLogMelSpectrogram, portable_classifier
+from layers.front_ends import find_front_end
+from layers.portable import convolution_power_spectrum, portable_classifier, rfft_power_spectrum
 
 _WAVEFORM = tf.TensorSpec([None, None], tf.float32, "waveform")
 _ONNX_OPSET = 17
@@ -37,9 +37,9 @@ def write_tflite(classifier: AudioClassifier, metadata: dict[str, Any], path: Pa
 
     A zip at the end is how TFLite models carry files: readers of the model ignore it, `unzip` reads it.
     """
-    n_fft = find_front_end(classifier.model).n_fft
-    front_end = RfftLogMelSpectrogram if n_fft & (n_fft - 1) == 0 else ConvolutionLogMelSpectrogram
-    function = portable_classifier(classifier.model, front_end, classifier.shortest)
+    n_fft = getattr(find_front_end(classifier.model), "n_fft", 1)
+    power_spectrum = rfft_power_spectrum if n_fft & (n_fft - 1) == 0 else convolution_power_spectrum
+    function = portable_classifier(classifier.model, power_spectrum, classifier.shortest)
     with tempfile.TemporaryDirectory() as folder:
         _write_saved_model(classifier.model, {"serving_default": (function, [_WAVEFORM])}, {}, Path(folder))
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
@@ -61,7 +61,7 @@ def write_onnx(classifier: AudioClassifier, metadata: dict[str, Any], path: Path
         raise ValueError(
             f"expected tf2onnx and onnx for --onnx, but {error}; install them with: pip install -e '.[onnx]'"
         ) from error
-    function = portable_classifier(classifier.model, ConvolutionLogMelSpectrogram, classifier.shortest)
+    function = portable_classifier(classifier.model, convolution_power_spectrum, classifier.shortest)
     graph = tf.function(function, input_signature=[_WAVEFORM], autograph=False)
     model, _ = tf2onnx.convert.from_function(graph, input_signature=[_WAVEFORM], opset=_ONNX_OPSET)
     onnx.helper.set_model_props(model, {METADATA_FILE: _as_json({"input": "waveform", **metadata})})

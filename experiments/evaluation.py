@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+import layers  # noqa: F401 - registers the classes that saved models consist of
 from experiments.atomic import write_text, written_whole
 from experiments.console import progress
 from experiments.data import FAILURES_FILE, describe_failures, prepare, write_failures
@@ -20,8 +21,6 @@ from experiments.metrics import classification_metrics, mean_by_clip
 from experiments.plots import plot_confusion_matrix
 from experiments.run_dir import MODEL_FILE, read_data
 from experiments.settings import Settings
-from layers.log_mel import LogMelSpectrogram
-from layers.spec_augment import SpecAugment
 from pipeline.catalog import Catalog
 from pipeline.dataset import eval_dataset, iterate
 from pipeline.failures import FailureLedger
@@ -255,8 +254,6 @@ def load_model(run_dir: Path) -> keras.Model:
     if not path.is_file():
         raise ValueError(f"expected a trained model at {path}, found none; let the training finish an epoch first")
     try:
-        # Named although the classes are registered: these imports are what registers them.
-        own_layers = {layer.__name__: layer for layer in (LogMelSpectrogram, SpecAugment)}
-        return keras.models.load_model(path, custom_objects=own_layers, compile=False)
+        return keras.models.load_model(path, compile=False)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"expected a Keras model at {path}, but it cannot be read: {error}") from error

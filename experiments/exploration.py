@@ -16,10 +16,10 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 
 from experiments.atomic import write_text, written_whole
+from experiments.building import build_front_end
 from experiments.clips import stream_clips
 from experiments.data import FAILURES_FILE, describe_failures, prepare, write_failures
 from experiments.feature_plots import GenreImages, plot_components, plot_genres
-from experiments.front_end import build_front_end
 from experiments.settings import Settings
 from layers.log_mel import LogMelSpectrogram
 from pipeline.failures import FailureLedger

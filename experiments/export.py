@@ -26,7 +26,7 @@ from experiments.exported import METADATA_FILE
 from experiments.run_dir import read_data
 from experiments.serving import AudioClassifier
 from experiments.settings import read_settings
-from layers.log_mel import find_front_end
+from layers.front_ends import find_front_end
 from layers.models import get_network
 
 # Name: what is appended to the export directory's name, and the writer.
@@ -114,7 +114,8 @@ def load_classifier(run_dir: Path) -> AudioClassifier:
     """
     settings, labels = read_settings(run_dir / "settings.json"), read_data(run_dir)["labels"]
     model = load_model(run_dir)
-    min_samples = find_front_end(model).shortest_waveform(get_network(settings.model).min_size)
+    front_end, min_size = find_front_end(model), get_network(settings.model).min_size
+    min_samples = front_end.shortest_waveform(min_size) if front_end else min_size
     return AudioClassifier(model, labels, settings.sample_rate_hz, settings.crop_seconds, min_samples)
 
 

@@ -14,7 +14,7 @@ import keras
 from experiments import __version__
 from experiments.run_dir import read_data, read_metrics
 from experiments.settings import read_settings
-from layers.log_mel import find_front_end
+from layers.front_ends import find_front_end
 
 _LIBRARIES = ("tensorflow", "keras", "kapre", "numpy", "soundfile", "soxr")
 
@@ -42,7 +42,8 @@ def describe_run(run_dir: Path, model: keras.Model) -> dict[str, Any]:
         "labels": data["labels"],
         "sample_rate_hz": settings.sample_rate_hz,
         "crop_seconds": settings.crop_seconds,
-        "front_end": {"class": type(front_end).__name__, **front_end.settings},
+        # None where the network takes the waveform itself.
+        "front_end": front_end and {"class": type(front_end).__name__, **front_end.settings},
         "network": settings.model,
         "parameters": model.count_params(),
         "training_data": {

@@ -16,6 +16,7 @@ from experiments.recipes import recipe_names
 
 flags.disclaim_key_flags()  # the flags belong to the script that defines them, and so stand in its --help
 
+FRONT_ENDS = ("log_mel", "trainable_mel", "pcen", "leaf")  # the names in `layers.front_ends`, which loads TensorFlow
 DATASETS = ("fma", "folders", "csv", "demo")
 
 
@@ -50,6 +51,14 @@ class Settings:
         "soundfile: every format, exact, fast; tfio: MP3s by graph ops alone, several times slower.",
         ("soundfile", "tfio"),
     )
+    frontend: str = _setting(
+        "log_mel",
+        "features",
+        "What makes an image of the waveform: log_mel; trainable_mel: its filters are trained; pcen: mel under trained "
+        "per-channel energy normalisation; leaf: Gabor filters, pooling and normalisation, all trained. A network that "
+        "takes the waveform has none.",
+        FRONT_ENDS,
+    )
     sample_rate_hz: int = _setting(22050, "features", "Sample rate that every clip is resampled to, in Hz.")
     crop_seconds: float = _setting(5.0, "features", "Length of a crop in seconds; 0 is the whole clip.")
     crops_per_clip: int = _setting(4, "training", "Random crops of each clip a training epoch.")
@@ -65,10 +74,15 @@ class Settings:
     scaling: str = _setting(
         "standardized",
         "features",
-        "unit: dB mapped to 0…1; standardized: zero mean, unit variance.",
+        "standardized: zero mean, unit variance; unit: dB mapped to 0…1 (log_mel and trainable_mel).",
         ("unit", "standardized"),
     )
     model: str = _setting("cnn2d_bn", "training", "Network by name; a wrong name lists them.")
+    pretrained_weights: str = _setting(
+        "",
+        "training",
+        "efficientnetv2_b0, convnext_tiny: a file of keras.applications' weights to start from (.weights.h5, .h5, .keras).",
+    )
     epochs: int = _setting(30, "training", "Passes over the training clips at most.")
     batch_size: int = _setting(16, "training", "Crops a batch.")
     learning_rate: float = _setting(1e-3, "training", "Adam's learning rate at the start.")
@@ -130,7 +144,7 @@ class Settings:
 # What the settings of earlier versions lack: their runs had the default.
 ADDED_FIELDS = frozenset(
     (
-        "decoder",
+        *("decoder", "frontend", "pretrained_weights"),
         *("spec_augment_time_masks", "spec_augment_time_width", "spec_augment_mel_masks", "spec_augment_mel_width"),
         *("mixup_alpha", "time_shift_seconds", "random_eq_db", "gain_db", "polarity_inversion"),
         *("noise_snr_db_min", "noise_snr_db_max"),

@@ -14,15 +14,14 @@ import tensorflow as tf
 
 from experiments import evaluation
 from experiments.atomic import written_whole
-from experiments.augmentation import batch_augmentation, spec_augment
+from experiments.augmentation import batch_augmentation
+from experiments.building import build_model
 from experiments.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
 from experiments.console import progress
 from experiments.data import FAILURES_FILE, describe_failures, prepare, read_failures, write_failures
-from experiments.front_end import build_front_end
 from experiments.plots import plot_curves
 from experiments.run_dir import MODEL_FILE, open_run
 from experiments.settings import Settings
-from layers.classifier import build_audio_classifier
 from pipeline.catalog import Catalog
 from pipeline.dataset import iterate, train_dataset
 from pipeline.failures import FailureLedger
@@ -69,17 +68,6 @@ def train(settings: Settings, output_dir: str | Path) -> dict:
     finally:
         write_failures(run_dir / FAILURES_FILE, ledger, catalog)
         print(describe_failures(run_dir / FAILURES_FILE, ledger, catalog))
-
-
-def build_model(settings: Settings, num_classes: int) -> keras.Model:
-    """Builds and compiles the waveform-in model that the settings describe."""
-    crop_samples = round(settings.crop_seconds * settings.sample_rate_hz) or None
-    model = build_audio_classifier(
-        settings.model, num_classes, build_front_end(settings), crop_samples, spec_augment(settings)
-    )
-    model.compile(keras.optimizers.Adam(settings.learning_rate))  # wraps it for float16 loss scaling where needed
-    model.optimizer.build(model.trainable_variables)
-    return model
 
 
 def set_up_tensorflow(settings: Settings) -> None:

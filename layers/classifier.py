@@ -11,7 +11,7 @@ from layers.models import get_network
 def build_audio_classifier(
     network: str,
     num_classes: int,
-    front_end: keras.layers.Layer,
+    front_end: keras.layers.Layer | None,
     crop_samples: int | None = None,
     feature_augmentation: keras.layers.Layer | None = None,
 ) -> keras.Model:
@@ -20,7 +20,8 @@ def build_audio_classifier(
     Args:
         network: a name in `layers.models.NETWORKS`.
         num_classes: number of labels.
-        front_end: a layer from waveform [batch, samples] to image [batch, frames, n_mels, 1].
+        front_end: a layer from waveform [batch, samples] to image [batch, frames, n_mels, 1]; left out, and may be
+            None, where the network takes the waveform itself.
         crop_samples: length of the waveforms that it will be given, to refuse one too short for the network now
             rather than in the middle of a run. The model itself takes any length.
         feature_augmentation: a layer from image to image of the same shape that acts in training only.
@@ -30,24 +31,31 @@ def build_audio_classifier(
         `embedding` holds the input of the last dense layer, [batch, units].
 
     Raises:
-        ValueError: unknown network, or crops or mel bands too few for it.
+        ValueError: unknown network, no front end, or crops or mel bands too few for it.
     """
     entry = get_network(network)
     if num_classes < 2:
         raise ValueError(f"expected at least 2 labels to tell apart, received {num_classes}; choose more genres")
-    _, frames, n_mels, _ = front_end.compute_output_shape((None, crop_samples))
-    for what, size, remedy in (
-        ("frames", frames, "a longer crop_seconds or a smaller hop_length"),
-        ("mel bands", n_mels, "a larger n_mels"),
-    ):
+    if entry.takes_waveform:
+        front_end = None
+        sizes = [("samples", crop_samples, "a longer crop_seconds")]
+    elif front_end is None:
+        raise ValueError(f"model {network!r} expected a front end, received none; name one of `layers.front_ends`")
+    else:
+        _, frames, n_mels, _ = front_end.compute_output_shape((None, crop_samples))
+        sizes = [
+            ("frames", frames, "a longer crop_seconds or a smaller hop_length"),
+            ("mel bands", n_mels, "a larger n_mels"),
+        ]
+    for what, size, remedy in sizes:
         if size is not None and size < entry.min_size:
             raise ValueError(
                 f"model {network!r} expected at least {entry.min_size} {what}, received {size}; use {remedy}"
             )
     waveform = keras.Input((None,), dtype="float32", name="waveform")
-    features = front_end(waveform)  # [batch, frames, n_mels, 1]
-    if feature_augmentation is not None:
-        features = feature_augmentation(features)
+    features = front_end(waveform) if front_end else waveform
+    if front_end is not None and feature_augmentation is not None:
+        features = feature_augmentation(features)  # [batch, frames, n_mels, 1]
     embedding = layers.Identity(name="embedding")(entry.build(features))  # [batch, units]
     logits = layers.Dense(num_classes, dtype="float32", name="logits")(embedding)
     probabilities = layers.Softmax(dtype="float32", name="probabilities")(logits)

@@ -1,8 +1,8 @@
 """Log-mel spectrogram as a Keras layer, on kapre's layers, equal to librosa's.
 
 `kapre.get_melspectrogram_layer` alone is tens of dB away from librosa: it applies the filterbank to magnitudes and
-does not centre the frames. Here the same kapre layers stand in librosa's order: centre, STFT, power, filterbank,
-decibels relative to each example's own loudest bin.
+does not centre the frames. Here kapre's STFT and filterbank stand in librosa's order: centre, STFT, power, filterbank,
+decibels relative to each example's own loudest bin. `layers.learnable_mel` has the variants with trainable parts.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 
 import kapre
 import keras
+import numpy as np
 import tensorflow as tf
 
 PAD_MODES = ("reflect", "constant")
 MEL_SCALES = ("slaney", "htk")
-SCALINGS = ("unit", "standardized", "decibel")
 _AMIN = 1e-10  # librosa.power_to_db's default floor; kapre's is 1e-5
 
 
@@ -50,6 +50,8 @@ class LogMelSpectrogram(keras.layers.Layer):
     Raises:
         ValueError: a setting is out of range, or the waveform is too short for one frame.
     """
+
+    scalings: tuple[str, ...] = ("unit", "standardized", "decibel")
 
     def __init__(
         self,
@@ -91,25 +93,13 @@ class LogMelSpectrogram(keras.layers.Layer):
             output_data_format="channels_last",
             dtype="float32",
         )
-        self._filterbank = kapre.ApplyFilterbank(
-            type="mel",
-            filterbank_kwargs={
-                "sample_rate": sample_rate_hz,
-                "n_freq": n_fft // 2 + 1,
-                "n_mels": n_mels,
-                "f_min": fmin_hz,
-                "f_max": fmax_hz,
-                "htk": mel_scale == "htk",
-                "norm": mel_norm,
-            },
-            data_format="channels_last",
-            dtype="float32",
-        )
+        # A NumPy array is a constant of any graph that it gets into: converters take a tensor from outside for input.
+        self._filters = mel_filters(sample_rate_hz, n_fft, n_mels, fmin_hz, fmax_hz, mel_scale, mel_norm)
 
     @property
     def settings(self) -> dict[str, Any]:
         """The constructor's own arguments by name."""
-        return {name: getattr(self, name) for name in _ARGUMENTS}
+        return constructor_settings(self)
 
     @property
     def min_samples(self) -> int:
@@ -123,40 +113,49 @@ class LogMelSpectrogram(keras.layers.Layer):
         return max(self.min_samples, (frames - 1) * self.hop_length + (0 if self.center else self.n_fft))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        self.built = True  # kapre's layers hold constants only
+        self.built = True  # constants only
 
     def call(self, waveform: tf.Tensor) -> tf.Tensor:
+        return self.image(self._power_spectrum(self.padded(waveform)))
+
+    def padded(self, waveform: tf.Tensor) -> tf.Tensor:
+        """The waveform [batch, samples] as it is cut into frames: with `center`, [batch, samples + n_fft]."""
         samples = waveform.shape[1]
         if samples is not None and samples < self.min_samples:
             raise ValueError(
-                f"LogMelSpectrogram expected waveforms of at least {self.min_samples} samples (n_fft={self.n_fft}, "
+                f"{type(self).__name__} expected waveforms of at least {self.min_samples} samples (n_fft={self.n_fft}, "
                 f"center={self.center}, pad_mode={self.pad_mode!r}), received {samples}; "
                 "use longer waveforms or a smaller n_fft."
             )
-        if self.center:
-            half = self.n_fft // 2
-            waveform = tf.pad(waveform, [[0, 0], [half, half]], mode=self.pad_mode)  # [batch, samples + n_fft]
-        power = self._power_spectrum(waveform)  # [batch, frames, n_fft // 2 + 1, 1]
+        if not self.center:
+            return waveform
+        half = self.n_fft // 2
+        return tf.pad(waveform, [[0, 0], [half, half]], mode=self.pad_mode)
+
+    def image(self, power: tf.Tensor) -> tf.Tensor:
+        """Power spectra [batch, frames, n_fft // 2 + 1] to the layer's output [batch, frames, n_mels, 1]."""
         if self.power != 2.0:
             power = tf.pow(power, self.power / 2.0)
-        mel = self._filterbank(power)  # [batch, frames, n_mels, 1]
+        mel = tf.tensordot(power, self._filterbank(), axes=1)  # [batch, frames, n_mels]
         if self.power != 2.0:
-            mel = tf.pow(mel, 2.0 / self.power)  # decibels are of power, whatever the filterbank was applied to
-        decibel = kapre.backend.magnitude_to_decibel(mel, ref_value=1.0, amin=_AMIN, dynamic_range=self.top_db)
-        decibel -= tf.reduce_max(decibel, axis=[1, 2, 3], keepdims=True)
-        return self._scale(decibel)
+            mel = tf.pow(mel, 2.0 / self.power)  # what follows is of power, whatever the filterbank was applied to
+        return self._compress(mel)[..., tf.newaxis]
 
     def _power_spectrum(self, waveform: tf.Tensor) -> tf.Tensor:
-        stft = self._stft(waveform[:, :, tf.newaxis])  # complex [batch, frames, n_fft // 2 + 1, 1]
+        stft = self._stft(waveform[:, :, tf.newaxis])[..., 0]  # complex [batch, frames, n_fft // 2 + 1]
         return tf.square(tf.math.real(stft)) + tf.square(tf.math.imag(stft))
 
-    def _scale(self, decibel: tf.Tensor) -> tf.Tensor:
+    def _filterbank(self) -> tf.Tensor:
+        """The mel filters [n_fft // 2 + 1, n_mels]."""
+        return tf.constant(self._filters)
+
+    def _compress(self, mel: tf.Tensor) -> tf.Tensor:
+        """Mel power [batch, frames, n_mels] to scaled decibels."""
+        decibel = kapre.backend.magnitude_to_decibel(mel, ref_value=1.0, amin=_AMIN, dynamic_range=self.top_db)
+        decibel -= tf.reduce_max(decibel, axis=[1, 2], keepdims=True)
         if self.scaling == "unit":
             return decibel / self.top_db + 1.0
-        if self.scaling == "standardized":
-            mean, variance = tf.nn.moments(decibel, axes=[1, 2, 3], keepdims=True)
-            return (decibel - mean) * tf.math.rsqrt(variance + 1e-6)
-        return decibel
+        return standardize(decibel) if self.scaling == "standardized" else decibel
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         batch, samples = input_shape
@@ -173,40 +172,52 @@ class LogMelSpectrogram(keras.layers.Layer):
     def _check_settings(self) -> None:
         for name in ("sample_rate_hz", "n_fft", "hop_length", "n_mels", "power", "top_db"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"LogMelSpectrogram expected {name} > 0, received {getattr(self, name)}.")
+                raise ValueError(f"{type(self).__name__} expected {name} > 0, received {getattr(self, name)}.")
         if self.n_fft % 2:
-            raise ValueError(f"LogMelSpectrogram expected an even n_fft, received {self.n_fft}.")
+            raise ValueError(f"{type(self).__name__} expected an even n_fft, received {self.n_fft}.")
         nyquist_hz = self.sample_rate_hz / 2
         fmax_hz = nyquist_hz if self.fmax_hz is None else self.fmax_hz
         if not 0 <= self.fmin_hz < fmax_hz <= nyquist_hz:
             raise ValueError(
-                f"LogMelSpectrogram expected 0 <= fmin_hz < fmax_hz <= {nyquist_hz:g} (half of sample_rate_hz), "
+                f"{type(self).__name__} expected 0 <= fmin_hz < fmax_hz <= {nyquist_hz:g} (half of sample_rate_hz), "
                 f"received fmin_hz={self.fmin_hz} and fmax_hz={self.fmax_hz}."
             )
         for name, choices in (
             ("pad_mode", PAD_MODES),
             ("mel_scale", MEL_SCALES),
             ("mel_norm", ("slaney", None)),
-            ("scaling", SCALINGS),
+            ("scaling", self.scalings),
         ):
             if getattr(self, name) not in choices:
                 raise ValueError(
-                    f"LogMelSpectrogram expected {name} to be one of {choices}, received {getattr(self, name)!r}."
+                    f"{type(self).__name__} expected {name} to be one of {choices}, received {getattr(self, name)!r}."
                 )
 
 
-_ARGUMENTS = [
-    name for name in inspect.signature(LogMelSpectrogram.__init__).parameters if name not in ("self", "kwargs")
-]
+def mel_filters(
+    sample_rate_hz: int,
+    n_fft: int,
+    n_mels: int,
+    fmin_hz: float,
+    fmax_hz: float | None,
+    mel_scale: str = "slaney",
+    mel_norm: str | None = "slaney",
+) -> np.ndarray:
+    """Computes triangular mel filters, float32 [n_fft // 2 + 1, n_mels]; the arguments are `LogMelSpectrogram`'s."""
+    with tf.init_scope():  # a value also where a graph is being made
+        filters = kapre.backend.filterbank_mel(
+            sample_rate_hz, n_fft // 2 + 1, n_mels, fmin_hz, fmax_hz, htk=mel_scale == "htk", norm=mel_norm
+        )
+        return np.asarray(filters, np.float32)
 
 
-def find_front_end(model: keras.Model) -> LogMelSpectrogram:
-    """Finds a model's front end.
+def standardize(image: tf.Tensor) -> tf.Tensor:
+    """Gives each example [frames, n_mels] of a batch zero mean and unit variance."""
+    mean, variance = tf.nn.moments(image, axes=[1, 2], keepdims=True)
+    return (image - mean) * tf.math.rsqrt(variance + 1e-6)
 
-    Raises:
-        ValueError: it has another one.
-    """
-    for layer in model.layers:
-        if isinstance(layer, LogMelSpectrogram):
-            return layer
-    raise ValueError(f"expected a model with the front end LogMelSpectrogram, received {model.name!r} without it")
+
+def constructor_settings(layer: keras.layers.Layer) -> dict[str, Any]:
+    """A layer's own constructor arguments by name, which are its attributes."""
+    names = inspect.signature(type(layer).__init__).parameters
+    return {name: getattr(layer, name) for name in names if name not in ("self", "kwargs")}

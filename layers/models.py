@@ -1,4 +1,4 @@
-"""The networks by name, each from a log-mel image [batch, frames, n_mels, 1] to an embedding [batch, units]."""
+"""The networks by name, each from an image [batch, frames, n_mels, 1], or a waveform, to an embedding [batch, units]."""
 
 from __future__ import annotations
 
@@ -7,46 +7,11 @@ import difflib
 from collections.abc import Callable
 
 import keras
-from keras import layers
 
-
-def cnn2d(features: keras.KerasTensor) -> keras.KerasTensor:
-    """The study's 2D CNN: 202,115 parameters with a head for three classes.
-
-    Convolutions of 32 9x9 (same), 64 5x5 and 128 3x3 (valid) with one 2x2 pooling, global average pooling, and three
-    dense layers under dropout. The study's image is [mels, frames], ours [frames, mels]: every kernel is square, so
-    the network is the same.
-    """
-    x = layers.Conv2D(32, 9, padding="same", activation="relu")(features)  # [batch, frames, n_mels, 32]
-    x = layers.MaxPooling2D(2)(x)
-    x = layers.Dropout(0.2)(x)
-    x = layers.Conv2D(64, 5, activation="relu")(x)
-    x = layers.Conv2D(128, 3, activation="relu")(x)
-    x = layers.GlobalAveragePooling2D()(x)  # [batch, 128]
-    x = layers.Dropout(0.3)(x)
-    for units in (256, 128, 64):
-        x = layers.Dense(units, activation="relu")(x)
-        x = layers.Dropout(0.3)(x)
-    return x
-
-
-def cnn2d_bn(features: keras.KerasTensor) -> keras.KerasTensor:
-    """A compact batch-normalised CNN that learns from small sets in minutes on a CPU.
-
-    Batch normalisation's momentum is 0.8: with more (Keras's own is 0.99) the running statistics lag behind weights
-    that move fast, validation stays at chance for the first epochs, and the epoch kept may be one of those. Pooling
-    stands before the normalisation, which then has a quarter of the values to go through: a step takes a third of the
-    time on a CPU.
-    """
-    x = features
-    for filters in (16, 32, 64, 128):
-        x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
-        x = layers.MaxPooling2D(2)(x)  # frames and mels halved
-        x = layers.BatchNormalization(momentum=0.8)(x)
-        x = layers.ReLU()(x)
-    x = layers.GlobalAveragePooling2D()(x)  # [batch, 128]
-    x = layers.Dropout(0.3)(x)
-    return x
+from layers.networks_cnn import cnn2d, cnn2d_bn, short_chunk_resnet
+from layers.networks_imagenet import convnext_tiny, efficientnetv2_b0
+from layers.networks_sequence import audio_transformer, conv1d_lstm, crnn
+from layers.networks_waveform import sample_cnn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,17 +19,27 @@ class Network:
     """One entry of the registry.
 
     Attributes:
-        build: maps features [batch, frames, n_mels, 1] to an embedding [batch, units].
-        min_size: fewest frames, and fewest mel bands, of which its convolutions and poolings leave something.
+        build: maps features [batch, frames, n_mels, 1], or a waveform [batch, samples], to an embedding [batch, units].
+        min_size: fewest frames, and fewest mel bands, or fewest samples, of which its convolutions and poolings leave
+            something, or something beside padding.
+        takes_waveform: whether it takes the waveform itself, without a front end.
     """
 
     build: Callable[[keras.KerasTensor], keras.KerasTensor]
     min_size: int
+    takes_waveform: bool = False
 
 
 NETWORKS = {
     "cnn2d": Network(cnn2d, min_size=14),
     "cnn2d_bn": Network(cnn2d_bn, min_size=16),
+    "short_chunk_resnet": Network(short_chunk_resnet, min_size=32),
+    "efficientnetv2_b0": Network(efficientnetv2_b0, min_size=32),
+    "convnext_tiny": Network(convnext_tiny, min_size=32),
+    "conv1d_lstm": Network(conv1d_lstm, min_size=4),
+    "crnn": Network(crnn, min_size=16),
+    "audio_transformer": Network(audio_transformer, min_size=16),
+    "sample_cnn": Network(sample_cnn, min_size=6561, takes_waveform=True),
 }
 
 

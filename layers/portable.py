@@ -1,4 +1,4 @@
-"""The log-mel front end in the operations that other runtimes have, for converting a trained model."""
+"""A trained model in the operations that other runtimes have: the Fourier transform, which its front end makes by kapre."""
 
 from __future__ import annotations
 
@@ -8,66 +8,70 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from layers.log_mel import LogMelSpectrogram, find_front_end
+from layers.front_ends import find_front_end
+from layers.log_mel import LogMelSpectrogram
+
+# (padded waveform [batch, samples], n_fft, hop_length) -> power spectra [batch, frames, n_fft // 2 + 1]
+PowerSpectrum = Callable[[tf.Tensor, int, int], tf.Tensor]
 
 
-class RfftLogMelSpectrogram(LogMelSpectrogram):
+def rfft_power_spectrum(waveform: tf.Tensor, n_fft: int, hop_length: int) -> tf.Tensor:
     """For TFLite: its FFT takes the last axis only, so the waveform must have no channel axis (kapre's has).
 
     That FFT also takes powers of two only.
     """
-
-    def _power_spectrum(self, waveform: tf.Tensor) -> tf.Tensor:
-        stft = tf.signal.stft(waveform, self.n_fft, self.hop_length, self.n_fft)  # [batch, frames, n_fft // 2 + 1]
-        return tf.expand_dims(tf.square(tf.math.real(stft)) + tf.square(tf.math.imag(stft)), -1)
+    stft = tf.signal.stft(waveform, n_fft, hop_length, n_fft)
+    return tf.square(tf.math.real(stft)) + tf.square(tf.math.imag(stft))
 
 
-class ConvolutionLogMelSpectrogram(LogMelSpectrogram):
+def convolution_power_spectrum(waveform: tf.Tensor, n_fft: int, hop_length: int) -> tf.Tensor:
     """For ONNX, and other lengths in TFLite: the Fourier transform as a convolution with windowed cosines and sines."""
-
-    def _power_spectrum(self, waveform: tf.Tensor) -> tf.Tensor:
-        bins = self.n_fft // 2 + 1
-        time, frequency = np.arange(self.n_fft), np.arange(bins)
-        window = 0.5 - 0.5 * np.cos(2 * np.pi * time / self.n_fft)  # periodic Hann
-        # The product is reduced before the trigonometry, which is inexact for large angles.
-        angle = 2 * np.pi / self.n_fft * (time[:, np.newaxis] * frequency % self.n_fft)  # [n_fft, bins]
-        kernel = window[:, np.newaxis] * np.concatenate([np.cos(angle), np.sin(angle)], axis=1)
-        both = tf.nn.conv1d(
-            tf.expand_dims(waveform, -1), kernel[:, np.newaxis, :].astype(np.float32), self.hop_length, "VALID"
-        )  # [batch, frames, 2 * bins]
-        return tf.expand_dims(tf.square(both[:, :, :bins]) + tf.square(both[:, :, bins:]), -1)
+    bins = n_fft // 2 + 1
+    time, frequency = np.arange(n_fft), np.arange(bins)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * time / n_fft)  # periodic Hann
+    # The product is reduced before the trigonometry, which is inexact for large angles.
+    angle = 2 * np.pi / n_fft * (time[:, np.newaxis] * frequency % n_fft)  # [n_fft, bins]
+    kernel = window[:, np.newaxis] * np.concatenate([np.cos(angle), np.sin(angle)], axis=1)
+    both = tf.nn.conv1d(
+        tf.expand_dims(waveform, -1), kernel[:, np.newaxis, :].astype(np.float32), hop_length, "VALID"
+    )  # [batch, frames, 2 * bins]
+    return tf.square(both[:, :, :bins]) + tf.square(both[:, :, bins:])
 
 
 def portable_classifier(
-    model: keras.Model, front_end_class: type[LogMelSpectrogram], min_samples: int
+    model: keras.Model, power_spectrum: PowerSpectrum, min_samples: int
 ) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """Rebuilds a trained model on another implementation of its front end.
+    """Rebuilds a trained model on another Fourier transform, if its front end has one at all.
 
     Args:
         model: from `build_audio_classifier`, in float32.
-        front_end_class: one of this module's.
+        power_spectrum: one of this module's.
         min_samples: waveforms that are shorter are padded with zeros to this length.
 
     Returns:
         A function from waveform [batch, samples] to {"probabilities" [batch, classes], "embedding" [batch, units]}.
 
     Raises:
-        ValueError: the model computes in half precision, or has another front end.
+        ValueError: the model computes in half precision.
     """
-    original = find_front_end(model)
+    front_end = find_front_end(model)
     half = sorted({layer.compute_dtype for layer in model.layers} - {"float32"})
     if half:
         raise ValueError(
             f"expected a model that computes in float32, received one in {', '.join(half)}; train without "
             "--mixed_precision to convert it to TFLite or ONNX"
         )
-    network = keras.Model(original.output, [model.output, model.get_layer("embedding").output])
+    fourier = front_end if isinstance(front_end, LogMelSpectrogram) else None
+    outputs = [model.output, model.get_layer("embedding").output]
+    network = keras.Model(fourier.output if fourier else model.input, outputs)
 
     def classify(waveform: tf.Tensor) -> dict[str, tf.Tensor]:
-        # Made here, so that its filterbank is a constant of the graph: converters take what comes from outside for input.
-        front_end = front_end_class.from_config(original.get_config())
         missing = tf.maximum(min_samples - tf.shape(waveform)[1], 0)
-        probabilities, embedding = network(front_end(tf.pad(waveform, [[0, 0], [0, missing]])), training=False)
+        features = tf.pad(waveform, [[0, 0], [0, missing]])
+        if fourier:
+            power = power_spectrum(fourier.padded(features), fourier.n_fft, fourier.hop_length)
+            features = fourier.image(power)
+        probabilities, embedding = network(features, training=False)
         return {"probabilities": probabilities, "embedding": embedding}
 
     return classify

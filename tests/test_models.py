@@ -1,4 +1,4 @@
-"""One contract for every layer and every network: listing one in LAYERS or the registry is what covers it."""
+"""One contract for every front end: listing one in LAYERS is what covers it. For networks see test_contract.py."""
 
 from pathlib import Path
 
@@ -8,29 +8,33 @@ import pytest
 import tensorflow as tf
 
 from layers.classifier import build_audio_classifier
+from layers.front_ends import FRONT_ENDS, build_front_end
+from layers.leaf import Leaf
+from layers.learnable_mel import PcenMelSpectrogram, TrainableMelSpectrogram
 from layers.log_mel import LogMelSpectrogram
-from layers.models import NETWORKS
 
-# (constructor, arguments other than the defaults)
+# Other than the defaults.
+MEL = {
+    "sample_rate_hz": 8000,
+    "n_fft": 256,
+    "hop_length": 100,
+    "n_mels": 20,
+    "fmin_hz": 10.0,
+    "fmax_hz": 3000.0,
+    "center": False,
+    "pad_mode": "constant",
+    "mel_scale": "htk",
+    "mel_norm": None,
+}
+LOG_MEL = MEL | {"power": 1.0, "top_db": 60.0, "scaling": "standardized"}
+PCEN = {"gain": 0.8, "bias": 1.0, "pcen_power": 0.3, "time_constant_seconds": 0.1, "epsilon": 1e-5, "scaling": "raw"}
+LEAF = {name: MEL[name] for name in ("sample_rate_hz", "hop_length", "n_mels", "fmin_hz", "fmax_hz", "pad_mode")}
+# (constructor, arguments)
 LAYERS = [
-    (
-        LogMelSpectrogram,
-        {
-            "sample_rate_hz": 8000,
-            "n_fft": 256,
-            "hop_length": 100,
-            "n_mels": 20,
-            "fmin_hz": 10.0,
-            "fmax_hz": 3000.0,
-            "center": False,
-            "pad_mode": "constant",
-            "power": 1.0,
-            "mel_scale": "htk",
-            "mel_norm": None,
-            "top_db": 60.0,
-            "scaling": "standardized",
-        },
-    )
+    (LogMelSpectrogram, LOG_MEL),
+    (TrainableMelSpectrogram, LOG_MEL),
+    (PcenMelSpectrogram, MEL | PCEN),
+    (Leaf, LEAF | {"stride": 5, "scaling": "raw"}),
 ]
 
 
@@ -78,47 +82,33 @@ class TestEveryLayer:
         np.testing.assert_array_equal(keras.models.load_model(tmp_path / "m.keras")(waveform), model(waveform))
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-class TestEveryNetwork:
-    def test_waveform_in_probabilities_out(self, network: str, policy: str, rng):
-        model = build_audio_classifier(network, 4, small_front_end())
-        for shape in ((1, 8000), (3, 12345)):
-            probabilities = model(rng.standard_normal(shape).astype(np.float32))
-            assert probabilities.dtype == tf.float32 and probabilities.shape == (shape[0], 4)
-            np.testing.assert_allclose(np.sum(probabilities, axis=1), 1, atol=1e-5)
-        assert len(model.get_layer("embedding").output.shape) == 2
+@pytest.mark.parametrize("name", FRONT_ENDS)
+def test_front_ends_by_name_are_drop_ins(name: str, policy: str, rng):
+    settings = {"sample_rate_hz": 8000, "n_fft": 512, "hop_length": 128, "n_mels": 32, "fmax_hz": 3900.0}
+    front_end = build_front_end(name, **settings, scaling="standardized")
+    assert front_end.name == name
+    for key in front_end.settings.keys() & settings.keys():
+        assert getattr(front_end, key) == settings[key]
+    waveform = rng.standard_normal((3, 8001)).astype(np.float32) * np.array([[1], [0.01], [0]], np.float32)
+    image = front_end(waveform)
+    assert image.dtype == tf.float32 and image.shape == (3, 63, 32, 1)
+    np.testing.assert_allclose(np.mean(image, axis=(1, 2, 3)), 0, atol=1e-4)
+    np.testing.assert_allclose(np.std(image, axis=(1, 2, 3)), [1, 1, 0], atol=1e-2)  # silence is flat, not NaN
+    np.testing.assert_allclose(front_end(waveform[1:2]), image[1:2], atol=1e-4)
+    shortest = front_end.shortest_waveform(40)
+    assert front_end(waveform[:1, :shortest]).shape[1] == 40
+    assert front_end.compute_output_shape((1, shortest - 1))[1] == 39
+    with pytest.raises(ValueError, match=f"expected waveforms of at least {front_end.min_samples} samples"):
+        front_end(waveform[:, : front_end.min_samples - 1])
+    front_end(waveform[:, : front_end.min_samples])
 
-    def test_fits_a_handful_of_clips(self, network: str, policy: str, rng):
-        keras.utils.set_random_seed(0)
-        model = build_audio_classifier(network, 2, small_front_end())
-        time = np.arange(4000) / 8000
-        waveform = np.stack([np.sin(2 * np.pi * hz * time) for hz in (200, 300, 250, 2000, 3000, 2500)]).astype(
-            "float32"
-        )
-        waveform += 0.01 * rng.standard_normal(waveform.shape).astype("float32")
-        model.compile(keras.optimizers.Adam(3e-3), "sparse_categorical_crossentropy")
-        # Half precision is emulated, slowly, on a CPU: there a few finite steps must do.
-        epochs = 60 if policy == "float32" else 3
-        losses = model.fit(waveform, np.array([0, 0, 0, 1, 1, 1]), epochs=epochs, verbose=0).history["loss"]
-        assert np.isfinite(losses).all()
-        assert policy != "float32" or np.mean(losses[-5:]) < 0.2
 
-    def test_saved_and_loaded(self, network: str, policy: str, tmp_path: Path, rng):
-        model = build_audio_classifier(network, 3, small_front_end())
-        model.save(tmp_path / "m.keras")
-        waveform = rng.standard_normal((2, 8000)).astype(np.float32)
-        np.testing.assert_array_equal(keras.models.load_model(tmp_path / "m.keras")(waveform), model(waveform))
-
-    def test_smallest_size_is_what_the_registry_says(self, network: str):
-        smallest = NETWORKS[network].min_size
-        NETWORKS[network].build(keras.Input((smallest, smallest, 1)))
-        hop_length = small_front_end().hop_length
-        build_audio_classifier(network, 2, small_front_end(), crop_samples=(smallest - 1) * hop_length)
-        with pytest.raises(ValueError, match=f"at least {smallest} frames, received {smallest - 1}; use a longer"):
-            build_audio_classifier(network, 2, small_front_end(), crop_samples=(smallest - 1) * hop_length - 1)
-        few_mels = LogMelSpectrogram(n_mels=smallest - 1)
-        with pytest.raises(ValueError, match=f"at least {smallest} mel bands"):
-            build_audio_classifier(network, 2, few_mels)
+def test_unknown_front_end_and_wrong_scaling():
+    with pytest.raises(ValueError, match="received 'leav'; choose one of: leaf"):
+        build_front_end("leav")
+    for name in ("pcen", "leaf"):
+        with pytest.raises(ValueError, match=r"scaling to be one of .'standardized', 'raw'., received 'unit'"):
+            build_front_end(name, scaling="unit")
 
 
 def test_cnn2d_is_the_network_of_the_study():
@@ -132,7 +122,7 @@ def test_cnn2d_is_the_network_of_the_study():
 
 
 def test_unknown_network_and_too_few_labels():
-    with pytest.raises(ValueError, match="received 'cnn2d_bm'; choose one of: cnn2d_bn, cnn2d"):
+    with pytest.raises(ValueError, match="received 'cnn2d_bm'; choose one of: cnn2d_bn, cnn2d,"):
         build_audio_classifier("cnn2d_bm", 3, small_front_end())
     with pytest.raises(ValueError, match="at least 2 labels"):
         build_audio_classifier("cnn2d", 1, small_front_end())
