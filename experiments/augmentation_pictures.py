@@ -11,11 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.augmentation import batch_augmentation, spec_augment, waveform_augmentations
+from experiments.building import build_front_end
 from experiments.data import prepare
 from experiments.plots import ShownCrop, plot_augmentation
 from experiments.settings import Settings
-from experiments.training import build_model
-from layers.log_mel import find_front_end
 from pipeline.catalog import Catalog
 from pipeline.dataset import iterate, train_dataset
 from pipeline.failures import FailureLedger
@@ -110,7 +109,7 @@ def _before_and_after(
     settings: Settings, waveform: tf.Tensor, class_index: tf.Tensor, labels: Sequence[str]
 ) -> list[list[ShownCrop]]:
     """For each crop: itself, then what the first training steps would make of it."""
-    front_end = find_front_end(build_model(dataclasses.replace(settings, frontend="log_mel", scaling="decibel"), len(labels)))
+    front_end = build_front_end(dataclasses.replace(settings, frontend="log_mel", scaling="decibel"))
     masks, augment = spec_augment(settings), batch_augmentation(settings)
     targets = tf.one_hot(class_index, len(labels))
     versions = [(waveform, front_end(waveform), targets)]

@@ -15,8 +15,9 @@ import tensorflow as tf
 
 from experiments.benchmark_rows import our_dataset, ours
 from experiments.benchmark_workload import Workload
+from experiments.building import build_model
 from experiments.settings import Settings
-from experiments.training import build_model, make_train_step
+from experiments.training import make_train_step
 from pipeline.decode import STAGES as DECODE_STAGES
 from pipeline.decode import decode_crop
 from pipeline.throughput import Pass

@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from tensorflow.lite.python.convert import ConverterError
 
 from experiments.exported import METADATA_FILE
 from experiments.serving import AudioClassifier, Endpoint
@@ -36,6 +37,9 @@ def write_tflite(classifier: AudioClassifier, metadata: dict[str, Any], path: Pa
     """Writes a TFLite model of built-in operations, for any batch and length, with its metadata as a zip at its end.
 
     A zip at the end is how TFLite models carry files: readers of the model ignore it, `unzip` reads it.
+
+    Raises:
+        ValueError: the network cannot be converted.
     """
     n_fft = getattr(find_front_end(classifier.model), "n_fft", 1)
     power_spectrum = rfft_power_spectrum if n_fft & (n_fft - 1) == 0 else convolution_power_spectrum
@@ -43,7 +47,13 @@ def write_tflite(classifier: AudioClassifier, metadata: dict[str, Any], path: Pa
     with tempfile.TemporaryDirectory() as folder:
         _write_saved_model(classifier.model, {"serving_default": (function, [_WAVEFORM])}, {}, Path(folder))
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
-        path.write_bytes(converter.convert())
+        try:
+            path.write_bytes(converter.convert())
+        except ConverterError as error:
+            raise ValueError(
+                f"expected a network that TFLite's built-in operations can express, received {classifier.model.name!r} "
+                f"(recurrent layers, for one, they cannot at any batch size): leave --tflite out. {str(error)[:300]}"
+            ) from error
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(METADATA_FILE, _as_json({"input": "waveform", **metadata}))
 

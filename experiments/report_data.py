@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from experiments.building import build_front_end
 from experiments.data import FAILURES_FILE, failure_rows, load_catalog
 from experiments.evaluation import load_model, make_predict_function, predict_crops
 from experiments.export_metadata import describe_run
 from experiments.prediction import window_edges
 from experiments.run_dir import SETTINGS_FILE, read_data, read_metrics, read_predictions
 from experiments.settings import Settings, read_settings
-from layers.log_mel import find_front_end
+from layers.front_ends import find_front_end
 from pipeline.failures import FailureLedger
 
 IMAGE_COLUMNS = 108  # of a window, at most: enough for half a card's width each
@@ -212,7 +213,7 @@ def _listen(model: keras.Model, paths: list[str], settings: Settings) -> dict[st
         predict = make_predict_function(model, settings.jit_compile)
         try:
             rows, windows = predict_crops(predict, there, settings, ledger, "clips")
-            _, images = predict_crops(make_image_function(model), there, settings, ledger, "images")
+            _, images = predict_crops(make_image_function(model, settings), there, settings, ledger, "images")
         except ValueError:
             if len(ledger.failures) < len(set(paths)):
                 raise
@@ -227,14 +228,16 @@ def _listen(model: keras.Model, paths: list[str], settings: Settings) -> dict[st
     return heard | {path: (failure.reason, nothing, nothing, nothing) for path, failure in failures.items()}
 
 
-def make_image_function(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+def make_image_function(model: keras.Model, settings: Settings) -> Callable[[tf.Tensor], tf.Tensor]:
     """Compiles the model's own front end, and the scaling of its images to bytes.
+
+    Of a network that takes the waveform itself, the log-mel image is shown that others would see.
 
     Returns:
         A function of waveforms float32 [batch, samples] that gives uint8 [batch, columns, mels]: each image between
         its own lowest and highest value, averaged over time to at most `IMAGE_COLUMNS`.
     """
-    front_end = find_front_end(model)
+    front_end = find_front_end(model) or build_front_end(settings)
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32)])
     def image(waveform: tf.Tensor) -> tf.Tensor:

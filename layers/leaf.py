@@ -127,14 +127,13 @@ class Leaf(keras.layers.Layer):
             )
         # One more at the end, for a frame that is centred on the sample after the last.
         waveform = tf.pad(waveform, [[0, 0], [self._padding, self._padding + 1]], mode=self.pad_mode)
-        filtered = tf.nn.conv1d(waveform[:, :, tf.newaxis], self._gabor_filters(), self._stride, "VALID")
+        filtered = tf.nn.conv1d(tf.expand_dims(waveform, 2), self._gabor_filters(), self._stride, "VALID")
         modulus = tf.square(filtered[:, :, : self.n_mels]) + tf.square(filtered[:, :, self.n_mels :])
         hop = self.hop_length // self._stride
-        energy = tf.nn.depthwise_conv2d(
-            modulus[:, :, tf.newaxis], self._pooling_filters()[:, tf.newaxis, :, tf.newaxis], [1, hop, hop, 1], "VALID"
-        )[:, :, 0]  # [batch, frames, n_mels]
-        image = self._pcen(energy)
-        return (standardize(image) if self.scaling == "standardized" else image)[..., tf.newaxis]
+        pooling = tf.reshape(self._pooling_filters(), [-1, 1, self.n_mels, 1])
+        pooled = tf.nn.depthwise_conv2d(tf.expand_dims(modulus, 2), pooling, [1, hop, hop, 1], "VALID")
+        image = self._pcen(tf.squeeze(pooled, 2))  # [batch, frames, n_mels]
+        return tf.expand_dims(standardize(image) if self.scaling == "standardized" else image, -1)
 
     def _gabor_filters(self) -> tf.Tensor:
         """Real, then imaginary parts, [samples, 1, 2 * n_mels]."""
@@ -144,7 +143,7 @@ class Leaf(keras.layers.Layer):
         centre = tf.clip_by_value(self._trained["centre"], 0.0, np.pi)
         envelope = tf.exp(-0.5 * tf.square(time / width)) / (np.sqrt(2 * np.pi) * width)  # [samples, n_mels]
         parts = [envelope * tf.cos(centre * time), envelope * tf.sin(centre * time)]
-        return tf.concat(parts, axis=1)[:, tf.newaxis, :]
+        return tf.expand_dims(tf.concat(parts, axis=1), 1)
 
     def _pooling_filters(self) -> tf.Tensor:
         """Gaussian low-pass filters, [values of the modulus, n_mels]."""

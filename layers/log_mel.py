@@ -139,7 +139,7 @@ class LogMelSpectrogram(keras.layers.Layer):
         mel = tf.tensordot(power, self._filterbank(), axes=1)  # [batch, frames, n_mels]
         if self.power != 2.0:
             mel = tf.pow(mel, 2.0 / self.power)  # what follows is of power, whatever the filterbank was applied to
-        return self._compress(mel)[..., tf.newaxis]
+        return tf.expand_dims(self._compress(mel), -1)  # not by an index, which TFLite cannot
 
     def _power_spectrum(self, waveform: tf.Tensor) -> tf.Tensor:
         stft = self._stft(waveform[:, :, tf.newaxis])[..., 0]  # complex [batch, frames, n_fft // 2 + 1]

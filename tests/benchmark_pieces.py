@@ -7,8 +7,9 @@ import pytest
 import tensorflow as tf
 from conftest import music, write_mp3
 
+from experiments.building import build_model
 from experiments.settings import Settings
-from experiments.training import build_model, make_train_step
+from experiments.training import make_train_step
 from layers.log_mel import LogMelSpectrogram
 from pipeline.dataset import train_dataset
 from pipeline.decode import decode_crop

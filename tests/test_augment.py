@@ -15,12 +15,13 @@ import tensorflow as tf
 from conftest import AUGMENTATION, SMALL_FEATURES, SMALL_RUN
 from PIL import Image
 
-from experiments import augmentation, evaluation, training
+from experiments import augmentation, evaluation
 from experiments.augmentation_pictures import AUGMENTATIONS, _before_and_after, write_pictures
+from experiments.building import build_model
 from experiments.settings import Settings
 from layers import augment
-from layers.log_mel import find_front_end
-from layers.portable import RfftLogMelSpectrogram, portable_classifier
+from layers.front_ends import find_front_end
+from layers.portable import portable_classifier, rfft_power_spectrum
 from layers.spec_augment import SpecAugment
 
 SEED = tf.constant([3, 7])
@@ -276,13 +277,13 @@ def test_off_is_nothing_at_all(settings, rng):
     targets = tf.one_hot(class_index, 3)
     ours, labels = augmentation.batch_augmentation(settings)(waveform, targets, tf.constant(0))
     assert ours is waveform and labels is targets
-    model = training.build_model(settings, 3)
+    model = build_model(settings, 3)
     assert not any(isinstance(layer, SpecAugment) for layer in model.layers)
 
 
 def test_inference_and_export_do_not_see_it(settings, rng):
     waveform, _ = batch(rng, settings)
-    plain, augmented = training.build_model(settings, 3), training.build_model(replace(settings, **AUGMENTATION), 3)
+    plain, augmented = build_model(settings, 3), build_model(replace(settings, **AUGMENTATION), 3)
     plain.set_weights(augmented.get_weights())
     expected = evaluation.make_predict_function(plain)(waveform)
     predict = evaluation.make_predict_function(augmented)
@@ -293,7 +294,7 @@ def test_inference_and_export_do_not_see_it(settings, rng):
         return sorted(op.type for op in graph.get_operations() if op.type != "Identity")
 
     assert operations(augmented) == operations(plain)
-    portable = portable_classifier(augmented, RfftLogMelSpectrogram, find_front_end(augmented).min_samples)
+    portable = portable_classifier(augmented, rfft_power_spectrum, find_front_end(augmented).min_samples)
     np.testing.assert_allclose(portable(waveform)["probabilities"], expected, atol=1e-5)
 
 
@@ -313,7 +314,7 @@ def test_settings_out_of_range(settings, changes: dict, message: str):
 
 def test_masks_out_of_range(settings):
     with pytest.raises(ValueError, match="expected time_masks of at least 0, received -1"):
-        training.build_model(replace(settings, spec_augment_time_masks=-1), 3)
+        build_model(replace(settings, spec_augment_time_masks=-1), 3)
     with pytest.raises(ValueError, match="expected mel_width of at least 0, received -2"):
         SpecAugment(mel_width=-2)
 

@@ -5,8 +5,8 @@ from absl import flags
 from absl.testing import flagsaver
 
 from experiments import settings
+from experiments.building import build_model
 from experiments.recipes import recipe_names, with_recipe
-from experiments.training import build_model
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -19,8 +19,8 @@ from PIL import Image
 from experiments import evaluation, training
 from experiments.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
 from experiments.data import prepare, read_failures, write_failures
-from experiments.settings import Settings
-from layers.models import NETWORKS
+from experiments.settings import FRONT_ENDS, Settings
+from layers import front_ends
 from pipeline.dataset import eval_dataset
 from pipeline.failures import FailureLedger
 
@@ -30,9 +30,9 @@ def settings(small_fma) -> Settings:
     return Settings(dataset="fma", data_dir=str(small_fma), **SMALL_RUN)
 
 
-@pytest.fixture(scope="module", params=list(NETWORKS))
+@pytest.fixture(scope="module", params=["cnn2d", "cnn2d_bn"])
 def run(request, settings, tmp_path_factory) -> tuple[Path, Settings, dict]:
-    """A trained run of each network."""
+    """A trained run of each of two networks; test_contract.py has them all."""
     own = replace(settings, model=request.param)
     run_dir = tmp_path_factory.mktemp("run") / "nested" / request.param
     return run_dir, own, training.train(own, run_dir)
@@ -255,7 +255,12 @@ def test_repaired_file_no_longer_counts(clips, tmp_path: Path):
         ({"n_fft": 32000}, "at least n_fft=32000 samples, received 16000"),
         ({"crop_seconds": 0.3}, "at least 16 frames, received 10; use a longer crop_seconds"),
         ({"n_mels": 8}, "at least 16 mel bands"),
-        ({"model": "cnn3d"}, "received 'cnn3d'; choose one of: cnn2d, cnn2d_bn"),
+        ({"model": "cnn3d"}, "received 'cnn3d'; choose one of: cnn2d, "),
+        ({"model": "sample_cnn", "crop_seconds": 0.5}, "at least 6561 samples, received 4000; use a longer"),
+        ({"model": "sample_cnn", "frontend": "pcen"}, "takes the waveform itself, received pcen; leave it out"),
+        ({"frontend": "leaf", "crop_seconds": 0.02}, r"at least [0-9]+ samples, received 160"),
+        ({"frontend": "pcen", "scaling": "unit"}, "'standardized', 'raw'"),
+        ({"pretrained_weights": "x.h5"}, "received 'cnn2d_bn'; leave --pretrained_weights out"),
         ({"genres": ("Rock",)}, "at least 2 labels"),
         ({"genres": ("Rock", "Hip Hop")}, "received 'Hip Hop'; choose from: Hip-Hop"),
         ({"data_dir": ""}, "--data_dir"),
@@ -330,3 +335,12 @@ def test_unreadable_run_directories(settings, tmp_path: Path):
     (tmp_path / "model.keras").write_bytes(b"garbage")
     with pytest.raises(ValueError, match=r"a Keras model at .* cannot be read"):
         evaluation.evaluate_run(tmp_path, settings, "test", tmp_path / "out")
+
+
+def test_settings_build_the_model_that_they_describe():
+    from experiments.building import build_model
+
+    assert build_model(Settings(model="sample_cnn"), 3).layers[1].name == "reshape"
+    front_end = build_model(Settings(frontend="pcen", n_mels=40, fmin_hz=20.0), 3).get_layer("pcen")
+    assert (front_end.n_mels, front_end.fmin_hz, front_end.scaling) == (40, 20.0, "standardized")
+    assert tuple(front_ends.FRONT_ENDS) == FRONT_ENDS
