@@ -35,6 +35,9 @@ def run(main: Callable[[list[str]], None], arguments: str = "", resumable: bool 
         resumable: whether the same command goes on where it was interrupted.
     """
 
+    # TensorFlow's own allocator on the CPU as on a GPU: malloc gives tensors of many megabytes new pages at each step.
+    os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "1")
+
     def guarded(argv: list[str]) -> None:
         if len(argv) > 1 and not arguments:
             raise app.UsageError(f"expected only flags (--name=value), received {' '.join(argv[1:])!r}")

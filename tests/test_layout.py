@@ -15,7 +15,7 @@ RESERVED = {
         "experiments/benchmark_rows.py",
         "experiments/benchmark_peers.py",
     ),
-    "soxr": ("pipeline/decode.py",),
+    "soxr": ("pipeline/decode.py", "experiments/benchmark_peers.py"),
     "tensorflow_io": ("pipeline/mp3_graph.py",),
     "kapre": ("layers/log_mel.py",),
 }
