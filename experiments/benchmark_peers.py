@@ -133,7 +133,7 @@ class _TorchCrops:
             samples = round(self.work.crop_seconds * sound.samplerate)
             sound.seek(int(position * max(0, sound.frames - samples)))
             audio = sound.read(samples, dtype="float32", always_2d=True)
-            waveform = soxr.resample(audio.T.mean(axis=0), sound.samplerate, self.work.sample_rate_hz)
+            waveform = soxr.resample(sum(audio.T) / sound.channels, sound.samplerate, self.work.sample_rate_hz)
         fitted = np.zeros(self.work.crop_samples, np.float32)
         fitted[: len(waveform)] = waveform[: len(fitted)]
         return fitted
