@@ -92,8 +92,11 @@ def train_baseline(settings: Settings, output_dir: str | Path) -> dict:
                 training_seconds = time.perf_counter() - begin
         truth = {split: np.array(catalog.class_indices(rows)) for split, rows in tracks.items()}
         begin = time.perf_counter()
+        candidates = BASELINES[settings.model]()
+        if settings.class_balance != "none":
+            candidates = [candidate.set_params(class_weight="balanced") for candidate in candidates]
         classifier = fit_baseline(
-            BASELINES[settings.model](),
+            candidates,
             *(features["training"], truth["training"]),
             *(features["validation"], truth["validation"]),
             num_classes=len(catalog.labels),

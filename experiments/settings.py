@@ -89,6 +89,13 @@ class Settings:
     label_smoothing: float = _setting(
         0.1, "training", "Share of each training label that is spread over all labels, 0…1: fewer overconfident errors."
     )
+    class_balance: str = _setting(
+        "none",
+        "training",
+        "For labels with unequal numbers of clips. weights: rare labels weigh more in the loss; oversample: their clips "
+        "occur more often, so that an epoch has as many crops of each label.",
+        ("none", "weights", "oversample"),
+    )
     early_stopping_patience: int = _setting(20, "training", "Epochs without a better validation loss before stopping.")
     early_stopping_min_delta: float = _setting(0.005, "training", "Smallest fall of the validation loss that counts.")
     plateau_factor: float = _setting(0.8, "training", "Learning rate factor when the validation loss stands still.")
@@ -144,7 +151,7 @@ class Settings:
 # What the settings of earlier versions lack: their runs had the default.
 ADDED_FIELDS = frozenset(
     (
-        *("decoder", "frontend", "pretrained_weights"),
+        *("decoder", "frontend", "pretrained_weights", "class_balance"),
         *("spec_augment_time_masks", "spec_augment_time_width", "spec_augment_mel_masks", "spec_augment_mel_width"),
         *("mixup_alpha", "time_shift_seconds", "random_eq_db", "gain_db", "polarity_inversion"),
         *("noise_snr_db_min", "noise_snr_db_max"),

@@ -15,6 +15,7 @@ import tensorflow as tf
 from experiments import evaluation
 from experiments.atomic import written_whole
 from experiments.augmentation import batch_augmentation
+from experiments.balance import class_weights, oversampled
 from experiments.building import build_model
 from experiments.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
 from experiments.console import progress
@@ -82,7 +83,14 @@ def set_up_tensorflow(settings: Settings) -> None:
     print(f"training on {f'{len(gpus)} GPU' if gpus else 'the CPU'}, {keras.config.dtype_policy().name}")
 
 
-def make_train_step(model: keras.Model, settings: Settings) -> TrainStep:
+def make_train_step(model: keras.Model, settings: Settings, weights: np.ndarray | None = None) -> TrainStep:
+    """Compiles a step of training.
+
+    Args:
+        model: from `build_model`.
+        settings: of the run.
+        weights: of each class in the loss [classes]; None: all alike.
+    """
     # Both are computed on the softmax's logits, which Keras finds. What is reported is the plain cross-entropy, as for
     # validation; what is minimised has smoothed labels.
     cross_entropy = keras.losses.SparseCategoricalCrossentropy()
@@ -100,7 +108,8 @@ def make_train_step(model: keras.Model, settings: Settings) -> TrainStep:
         waveform, targets = augment(waveform, targets, model.optimizer.iterations.value)
         with tf.GradientTape() as tape:
             probabilities = model(waveform, training=True)  # [batch, classes]
-            loss = objective(targets, probabilities)
+            shares = None if weights is None else tf.linalg.matvec(targets, weights)  # mixtures in proportion
+            loss = objective(targets, probabilities, sample_weight=shares)
             scaled = model.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, model.trainable_variables)
         model.optimizer.apply(gradients, model.trainable_variables)
@@ -119,7 +128,10 @@ def _fit(
     if state.history:
         print(f"continuing {run_dir} after epoch {len(state.history)}")
     schedule = _schedule(model, settings, state.history)
-    train_step = make_train_step(model, settings)
+    weights = None
+    if settings.class_balance == "weights":
+        weights = class_weights(catalog.class_indices(catalog.split("training")), len(catalog.labels))
+    train_step = make_train_step(model, settings, weights)
     predict = evaluation.make_predict_function(model, settings.jit_compile)
     summary = tf.summary.create_file_writer(str(run_dir / "tensorboard"))
     while len(state.history) < settings.epochs and not model.stop_training:
@@ -182,6 +194,8 @@ def train_epoch(
     `seconds` is the pass without validation, of which `wait_seconds` were spent waiting for a batch.
     """
     tracks = catalog.split("training")
+    if settings.class_balance == "oversample":
+        tracks = oversampled(tracks)
     dataset = train_dataset(
         tracks["path"].tolist(),
         catalog.class_indices(tracks),

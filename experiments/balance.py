@@ -1,0 +1,33 @@
+"""Unequal numbers of clips a label: evened out by weights of the loss, or by how often a clip occurs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from sklearn.utils.class_weight import compute_class_weight
+
+
+def class_weights(class_indices: Sequence[int], num_classes: int) -> np.ndarray:
+    """Weights float32 [classes] by which every class has the same share of the loss; their mean over clips is 1.
+
+    Raises:
+        ValueError: a class has no clip.
+    """
+    missing = sorted(set(range(num_classes)) - set(class_indices))
+    if missing:
+        raise ValueError(f"expected clips of every class to weigh it, found none of the classes {missing}")
+    return compute_class_weight("balanced", classes=np.arange(num_classes), y=np.asarray(class_indices)).astype(
+        np.float32
+    )
+
+
+def oversampled(tracks: pd.DataFrame) -> pd.DataFrame:
+    """Repeats clips until every label has as many rows as the most frequent one: each all of its clips in turn.
+
+    Each occurrence of a clip in an epoch has a crop of its own.
+    """
+    most = int(tracks["label"].value_counts().max())
+    rows = [np.resize(places, most) for places in tracks.reset_index().groupby("label").indices.values()]
+    return tracks.iloc[np.concatenate(rows)]
