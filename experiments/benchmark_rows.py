@@ -90,6 +90,7 @@ ROWS = {
     "ours_soundfile": Row(lambda work: ours(work, "soundfile", work.rounds, work.crop_seconds)),
     "ours_tfio": Row(lambda work: ours(work, "tfio", 1, work.crop_seconds), "tensorflow_io"),
     "ours_soundfile_whole": Row(lambda work: ours(work, "soundfile", 1, 0.0)),
+    "ours_tfio_whole": Row(lambda work: ours(_few(work), "tfio", 1, 0.0), "tensorflow_io"),
     "torch_dataloader": Row(peers.torch_dataloader, "torch", is_peer=True, has_workers=True),
     "librosa_offset": Row(peers.librosa_offset, "librosa", is_peer=True),
     "torchcodec_range": Row(peers.torchcodec_range, "torchcodec", is_peer=True),
@@ -98,6 +99,11 @@ ROWS = {
     "study_librosa": Row(peers.study_librosa, "librosa", is_peer=True),
     "tfio_tutorial": Row(peers.tfio_tutorial, "tensorflow_io", is_peer=True),
 }
+
+
+def _few(work: Workload) -> Workload:
+    """Four batches, for a slow row."""
+    return dataclasses.replace(work, paths=work.paths[: 4 * work.batch_size])
 
 
 def _read_all(pool: Executor, work: Workload, chunk: int) -> Iterator[int]:
