@@ -11,6 +11,7 @@ demo: $(VENV)/installed
 	$(PYTHON) -m experiments.make_demo_data --data_dir=$(DEMO_DATA)
 	$(PYTHON) -m experiments.train --dataset=demo --data_dir=$(DEMO_DATA) --output_dir=$(DEMO_RUN)
 	$(PYTHON) -m experiments.evaluate --run_dir=$(DEMO_RUN) --split=test
+	$(PYTHON) -m experiments.report --run_dir=$(DEMO_RUN)
 	$(PYTHON) -m experiments.export_saved_model --run_dir=$(DEMO_RUN) --export_dir=$(DEMO_EXPORT) --overwrite
 	$(PYTHON) -m experiments.predict --saved_model=$(DEMO_EXPORT) $(DEMO_DATA)/fma_small/010/010016.mp3
 

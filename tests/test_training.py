@@ -340,7 +340,7 @@ def test_unreadable_run_directories(settings, tmp_path: Path):
 def test_settings_build_the_model_that_they_describe():
     from experiments.building import build_model
 
-    assert build_model(Settings(model="sample_cnn"), 3).layers[1].name == "reshape"
+    assert build_model(Settings(model="sample_cnn"), 3).layers[1].name.startswith("reshape")  # no front end
     front_end = build_model(Settings(frontend="pcen", n_mels=40, fmin_hz=20.0), 3).get_layer("pcen")
     assert (front_end.n_mels, front_end.fmin_hz, front_end.scaling) == (40, 20.0, "standardized")
     assert tuple(front_ends.FRONT_ENDS) == FRONT_ENDS
