@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from experiments.atomic import written_whole
 from experiments.baselines import BASELINES
@@ -30,15 +32,22 @@ class Cell:
     Attributes:
         settings: of its training run.
         run_dir: its run directory.
+        variant: the setting that is swept and its value, as name=value; "" without a sweep.
     """
 
     settings: Settings
     run_dir: Path
+    variant: str = ""
+
+    @property
+    def model(self) -> str:
+        """What is compared: the model's name, and the value that is swept."""
+        return f"{self.settings.model} {self.variant}".rstrip()
 
     @property
     def name(self) -> str:
         """As shown to people."""
-        return f"{self.settings.model} seed {self.settings.seed}"
+        return f"{self.model} seed {self.settings.seed}"
 
 
 def check_models(models: Sequence[str]) -> None:
@@ -56,19 +65,35 @@ def check_models(models: Sequence[str]) -> None:
         raise ValueError(f"expected different models, received {', '.join(models)}")
 
 
-def list_cells(settings: Settings, models: Sequence[str], seeds: Sequence[int], output_dir: Path) -> list[Cell]:
-    """The cells in the order of training: by model, then by seed.
+def list_cells(
+    settings: Settings,
+    models: Sequence[str],
+    seeds: Sequence[int],
+    output_dir: Path,
+    sweep: tuple[str, Sequence[Any]] | None = None,
+) -> list[Cell]:
+    """The cells in the order of training: by model, by value, then by seed.
 
     A baseline has no randomness, and so one cell, with the first seed.
+
+    Args:
+        settings: of every cell.
+        models: names of networks and baselines.
+        seeds: of the networks.
+        output_dir: of the comparison.
+        sweep: a setting's name and the values that each model is trained with.
     """
-    return [
-        Cell(
-            dataclasses.replace(settings, model=model, seed=seed),
-            output_dir / "runs" / f"{model}_seed{seed}",
-        )
-        for model in models
-        for seed in (seeds[:1] if model in BASELINES else seeds)
-    ]
+    name, values = sweep or ("", [None])
+    cells = []
+    for model, value in itertools.product(models, values):
+        own = dataclasses.replace(settings, model=model, **({name: value} if name else {}))
+        variant = f"{name}={value}" if name else ""
+        folder = f"{model}_{name}_{value}" if name else model
+        for seed in seeds[:1] if model in BASELINES else seeds:
+            cells.append(
+                Cell(dataclasses.replace(own, seed=seed), output_dir / "runs" / f"{folder}_seed{seed}", variant)
+            )
+    return cells
 
 
 def fix_splits(settings: Settings, seeds: Sequence[int], output_dir: Path) -> Settings:

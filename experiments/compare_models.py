@@ -3,7 +3,8 @@
     python -m experiments.compare_models --dataset=fma --data_dir=/data/fma --subset=small \
         --models=cnn2d,cnn2d_bn,mfcc_logistic,mfcc_svm --seeds=0,1,2 --output_dir=comparisons/fma_small
 
-Takes as long as that many runs of experiments.train; every run is one of those, in <output_dir>/runs. Interrupt it
+With --sweep=n_mels=64,96 or --sweep=frontend=log_mel,pcen every model is trained with each value: nothing has to be
+converted for it. Takes as long as that many runs of experiments.train; every run is one of those, in <output_dir>/runs. Interrupt it
 whenever you like: the same command goes on, and finished runs are not trained again. mfcc_logistic and mfcc_svm are
 baselines without a network (statistics of MFCCs), which have no seed.
 
@@ -14,6 +15,7 @@ on the CPU), cells.csv (a row a run) and comparison.png. Balanced accuracy is th
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -22,6 +24,9 @@ from experiments import console, settings
 settings.define_flags("data", "features", "training")
 _MODELS = flags.DEFINE_list("models", None, "Names of models; the first is what the others are compared with.")
 _SEEDS = flags.DEFINE_list("seeds", "0,1,2", "Seeds, instead of --seed.")
+_SWEEP = flags.DEFINE_string(
+    "sweep", "", "A setting and its values, such as n_mels=64,96,128 or frontend=log_mel,pcen: every model with each."
+)
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "comparisons/latest", "Where runs and comparison go.")
 
 
@@ -31,6 +36,7 @@ def main(argv: list[str]) -> None:
     for name, instead in (("model", "models"), ("seed", "seeds")):
         if flags.FLAGS[name].present:
             raise ValueError(f"expected --{instead}, received --{name}; a comparison has several")
+    sweep = _parse_sweep(_SWEEP.value) if _SWEEP.value else None
     import tensorflow as tf
 
     from experiments import cells, comparison
@@ -40,7 +46,7 @@ def main(argv: list[str]) -> None:
     output_dir = Path(_OUTPUT_DIR.value)
     cells.check_models(models)
     own = cells.fix_splits(settings.settings_from_flags(flags.FLAGS), seeds, output_dir)
-    every = cells.list_cells(own, models, seeds, output_dir)
+    every = cells.list_cells(own, models, seeds, output_dir, sweep)
     failed = cells.run_cells(every)
     table = comparison.write_comparison(every, failed, output_dir)
     print(comparison.format_comparison(table))
@@ -58,6 +64,25 @@ def _parse_seeds(values: list[str]) -> list[int]:
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise ValueError(f"expected --seeds as different whole numbers from 0, received {','.join(values)!r}")
     return seeds
+
+
+def _parse_sweep(text: str) -> tuple[str, list[Any]]:
+    name, _, values = text.partition("=")
+    name = name.strip()
+    if name not in settings.fields("features", "training") or name in ("model", "seed"):
+        raise ValueError(
+            f"expected --sweep as one of this script's settings and its values, received {text!r}; see --help"
+        )
+    parser = flags.FLAGS[name].parser
+    try:
+        parsed = [parser.parse(value.strip()) for value in values.split(",")]
+    except ValueError as error:
+        raise ValueError(
+            f"expected --sweep=NAME=VALUE,VALUE,… with values of --{name}, received {text!r}: {error}"
+        ) from None
+    if len(set(parsed)) < len(parsed):
+        raise ValueError(f"expected different values in --sweep, received {text!r}")
+    return name, parsed
 
 
 if __name__ == "__main__":

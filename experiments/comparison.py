@@ -57,7 +57,7 @@ def write_comparison(cells: Sequence[Cell], failed: dict[Cell, str], output_dir:
     labels = tuple(read_data(finished[0].run_dir)["labels"])
     predictions = _on_common_clips({cell: _read_predictions(cell.run_dir, labels) for cell in finished})
     rows = [
-        {"model": cell.settings.model, "seed": cell.settings.seed, "run_dir": str(cell.run_dir)}
+        {"model": cell.model, "seed": cell.settings.seed, "run_dir": str(cell.run_dir)}
         | (_scores(cell.run_dir, predictions[cell], labels) if cell in predictions else {"error": failed[cell]})
         for cell in cells
     ]
@@ -67,10 +67,10 @@ def write_comparison(cells: Sequence[Cell], failed: dict[Cell, str], output_dir:
     _write_csv(
         cell_table.astype({"epochs": "Int64", "best_epoch": "Int64", "test_clips": "Int64"}), output_dir, "cells"
     )
-    first_of = {cell.settings.model: cell for cell in reversed(finished)}
-    models = [model for model in dict.fromkeys(cell.settings.model for cell in cells) if model in first_of]
+    first_of = {cell.model: cell for cell in reversed(finished)}
+    models = [model for model in dict.fromkeys(cell.model for cell in cells) if model in first_of]
     hits = {
-        model: np.mean([_test_hits(predictions[cell]) for cell in finished if cell.settings.model == model], axis=0)
+        model: np.mean([_test_hits(predictions[cell]) for cell in finished if cell.model == model], axis=0)
         for model in models
     }
     truth = predictions[finished[0]].query("split == 'test'")["truth"].to_numpy()
@@ -78,9 +78,7 @@ def write_comparison(cells: Sequence[Cell], failed: dict[Cell, str], output_dir:
         [
             {"model": model}
             | _over_seeds(cell_table[(cell_table["model"] == model) & cell_table["error"].isna()])
-            | _intervals(
-                hits[model], hits.get(cells[0].settings.model) if model != cells[0].settings.model else None, truth
-            )
+            | _intervals(hits[model], hits.get(cells[0].model) if model != cells[0].model else None, truth)
             | _size_and_latency(first_of[model])
             for model in models
         ]

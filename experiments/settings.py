@@ -189,6 +189,11 @@ def define_flags(*groups: str) -> None:
             define[str(field.type)](field.name, default, field.metadata["help"])
 
 
+def fields(*groups: str) -> list[str]:
+    """Names of the settings of these groups."""
+    return [field.name for field in dataclasses.fields(Settings) if field.metadata["group"] in groups]
+
+
 def settings_from_flags(flag_values: flags.FlagValues) -> Settings:
     """Settings from the parsed flags; settings without a flag in this script keep their defaults."""
     values: dict[str, Any] = {

@@ -212,3 +212,15 @@ def test_seeds_share_a_split_that_would_follow_from_the_seed(tmp_path: Path):
     for seed in (3, 4):
         pd.testing.assert_frame_equal(load_catalog(replace(fixed, seed=seed)).tracks, expected)
     assert cells.fix_splits(settings, [3], tmp_path / "alone") == settings and not (tmp_path / "alone").exists()
+
+
+def test_sweep_trains_every_model_with_every_value():
+    own = Settings(n_mels=32)
+    every = cells.list_cells(own, ["cnn2d", "mfcc_svm"], [0, 1], Path("out"), ("n_mels", [64, 96]))
+    names = [f"cnn2d n_mels={value} seed {seed}" for value in (64, 96) for seed in (0, 1)]
+    assert [cell.name for cell in every] == [*names, "mfcc_svm n_mels=64 seed 0", "mfcc_svm n_mels=96 seed 0"]
+    assert [cell.settings for cell in every[:4]] == [
+        replace(own, model="cnn2d", n_mels=value, seed=seed) for value in (64, 96) for seed in (0, 1)
+    ]
+    assert len({cell.run_dir for cell in every}) == 6
+    assert [cell.model for cell in cells.list_cells(own, ["cnn2d"], [0], Path("out"))] == ["cnn2d"]
