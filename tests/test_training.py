@@ -143,7 +143,14 @@ def history_of(run_dir: Path) -> pd.DataFrame:
 
 def interrupt_after(checkpoint: Path, how: signal.Signals, command: list[str]) -> int:
     """Starts a command, signals it as soon as the checkpoint is there, and returns its exit status."""
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # What is started in the background of a shell ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 200
     while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
