@@ -16,6 +16,7 @@ from typing import Any
 from experiments.atomic import write_text
 from experiments.benchmark_rows import ROWS
 from experiments.benchmark_workload import Workload
+from experiments.building import build_model
 from experiments.console import progress
 from experiments.plots import plot_stages, plot_throughput
 from experiments.settings import Settings
@@ -23,6 +24,7 @@ from pipeline.catalog import Catalog
 from pipeline.probe import probe_file
 from pipeline.throughput import Pass, Throughput, measure
 
+_FIRST_EPOCHS = 3  # times that the first epoch is measured at most
 _LIBRARIES = ("tensorflow", "tensorflow-io", "soundfile", "soxr", "numpy", "librosa", "torch", "torchcodec", "av")
 # name in benchmark.json: (row, row that it is divided by)
 _RATIOS = {
@@ -77,7 +79,9 @@ def run_benchmark(catalog: Catalog, settings: Settings, output_dir: Path, plan: 
     """
     if settings.crop_seconds <= 0:
         raise ValueError(f"expected crops of some length, received crop_seconds={settings.crop_seconds:g}; use 5")
-    catalog = _decodable(catalog, plan.clips)
+    if plan.stages or plan.train_step:
+        build_model(settings, len(catalog.labels))  # refuses settings that do not fit before minutes of measuring
+    catalog, clip_seconds = _decodable(catalog, plan.clips)
     work = Workload(
         catalog.tracks["path"].tolist(),
         settings.sample_rate_hz,
@@ -95,7 +99,8 @@ def run_benchmark(catalog: Catalog, settings: Settings, output_dir: Path, plan: 
     for name, missing in skipped.items():
         print(f"skipped: {name}, because {missing} is not installed")
     passes: dict[str, Pass] = {name: partial(row.start, work) for name, row in chosen.items() if name not in skipped}
-    rows = _with_limit(_measure(passes, plan, settings.crop_seconds))
+    seconds = {name: clip_seconds if ROWS[name].whole_clips else settings.crop_seconds for name in passes}
+    rows = _with_limit(_measure(passes, plan, seconds))
     rates = {row.name: row.clips_per_second for row in rows}
     result: dict[str, Any] = {
         "environment": _environment(len(work.paths), plan.repeats),
@@ -122,18 +127,21 @@ def run_benchmark(catalog: Catalog, settings: Settings, output_dir: Path, plan: 
     return result
 
 
-def _decodable(catalog: Catalog, clips: int) -> Catalog:
+def _decodable(catalog: Catalog, clips: int) -> tuple[Catalog, float]:
+    """At most so many clips, spread over the data set and decodable, and their mean length in seconds."""
     step = max(1, len(catalog.tracks) // clips)
     tracks = catalog.tracks.iloc[::step].head(clips)
-    good = [bool(probe_file(path).decodable) for path in progress(tracks["path"], len(tracks), "looking at the files")]
+    probes = [probe_file(path) for path in progress(tracks["path"], len(tracks), "looking at the files")]
+    good = [bool(probe.decodable) for probe in probes]
     if not all(good):
         print(f"note: {len(good) - sum(good)} files cannot be decoded and are left out")
-    return dataclasses.replace(catalog, tracks=tracks[good].reset_index(drop=True))
+    seconds = sum(probe.duration_seconds for probe in probes if probe.decodable) / max(1, sum(good))
+    return dataclasses.replace(catalog, tracks=tracks[good].reset_index(drop=True)), seconds
 
 
-def _measure(passes: dict[str, Pass], plan: Plan, crop_seconds: float) -> list[Throughput]:
+def _measure(passes: dict[str, Pass], plan: Plan, clip_seconds: dict[str, float]) -> list[Throughput]:
     with progress(None, len(passes) * (plan.repeats + 1), "passes") as bar:
-        return measure(passes, crop_seconds, plan.repeats, bar.update)
+        return measure(passes, clip_seconds, plan.repeats, bar.update)
 
 
 def _run_stages(
@@ -141,7 +149,8 @@ def _run_stages(
 ) -> list[dict[str, Any]]:
     from experiments.benchmark_stages import format_stages, stage_passes, summarise_stages
 
-    measured = _measure(stage_passes(work, settings, num_classes), plan, settings.crop_seconds)
+    passes = stage_passes(work, settings, num_classes)
+    measured = _measure(passes, plan, dict.fromkeys(passes, settings.crop_seconds))
     rates = {row.name: row.clips_per_second for row in measured}
     cpu_ms = {row.name: row.cpu_ms_per_clip or 0.0 for row in measured}
     stages = summarise_stages(work, rates, cpu_ms, plan.repeats)
@@ -164,7 +173,7 @@ def _run_training(catalog: Catalog, settings: Settings, plan: Plan) -> dict[str,
         f"training step of {settings.batch_size} crops: {step['step_ms']:.0f} ms, {step['compute_ms']:.0f} ms of them "
         f"computing\n{step['verdict']}"
     )
-    first = time_to_first_epoch(catalog, settings, plan.peers)
+    first = time_to_first_epoch(catalog, settings, min(plan.repeats, _FIRST_EPOCHS), plan.peers)
     line = f"first epoch over {first['clips']} clips, from raw MP3s: ours {first['ours']:.1f} s"
     if "study" in first:
         line += (

@@ -67,12 +67,14 @@ class Row:
         package: what must be installed for it, if anything.
         is_peer: whether it is another's way.
         has_workers: whether other processes do its work.
+        whole_clips: whether it decodes whole clips rather than crops.
     """
 
     start: Callable[[Workload], Iterator[int]]
     package: str = ""
     is_peer: bool = False
     has_workers: bool = False
+    whole_clips: bool = False
 
     @property
     def missing(self) -> str:
@@ -89,14 +91,14 @@ ROWS = {
     "limit_processes": Row(limit_processes, has_workers=True),
     "ours_soundfile": Row(lambda work: ours(work, "soundfile", work.rounds, work.crop_seconds)),
     "ours_tfio": Row(lambda work: ours(work, "tfio", 1, work.crop_seconds), "tensorflow_io"),
-    "ours_soundfile_whole": Row(lambda work: ours(work, "soundfile", 1, 0.0)),
-    "ours_tfio_whole": Row(lambda work: ours(_few(work), "tfio", 1, 0.0), "tensorflow_io"),
+    "ours_soundfile_whole": Row(lambda work: ours(work, "soundfile", 1, 0.0), whole_clips=True),
+    "ours_tfio_whole": Row(lambda work: ours(_few(work), "tfio", 1, 0.0), "tensorflow_io", whole_clips=True),
     "torch_dataloader": Row(peers.torch_dataloader, "torch", is_peer=True, has_workers=True),
     "librosa_offset": Row(peers.librosa_offset, "librosa", is_peer=True),
     "torchcodec_range": Row(peers.torchcodec_range, "torchcodec", is_peer=True),
     "ffmpeg_pyav": Row(peers.ffmpeg_pyav, "av", is_peer=True),
     "audioread_from_start": Row(peers.audioread_from_start, "audioread", is_peer=True, has_workers=True),
-    "study_librosa": Row(peers.study_librosa, "librosa", is_peer=True),
+    "study_librosa": Row(peers.study_librosa, "librosa", is_peer=True, whole_clips=True),
     "tfio_tutorial": Row(peers.tfio_tutorial, "tensorflow_io", is_peer=True),
 }
 

@@ -18,6 +18,7 @@ from experiments.benchmark_workload import Workload
 from experiments.building import build_model
 from experiments.settings import Settings
 from experiments.training import make_train_step
+from layers.front_ends import find_front_end
 from pipeline.decode import STAGES as DECODE_STAGES
 from pipeline.decode import decode_crop
 from pipeline.throughput import Pass
@@ -55,14 +56,15 @@ def stage_passes(work: Workload, settings: Settings, num_classes: int) -> dict[s
     passes: dict[str, Pass] = {f"to {stage}": partial(_decode_until, work, stage) for stage in DECODE_STAGES}
     passes["to batch"] = partial(ours, work, "soundfile", work.rounds, work.crop_seconds)
     model = build_model(settings, num_classes)
-    front_end = tf.function(model.get_layer("log_mel").call)
-    train_step = make_train_step(model, settings)
-    calls: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
-        "features": lambda waveform, _: front_end(waveform),
-        "training step": lambda waveform, class_index: train_step(waveform, class_index)[0],
-    }
+    calls: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {}
     if tf.config.list_physical_devices("GPU"):
-        calls = {"copy": lambda waveform, _: _to_gpu(waveform), **calls}
+        calls["copy"] = lambda waveform, _: _to_gpu(waveform)
+    front_end = find_front_end(model)
+    if front_end is not None:  # some networks take the waveform itself
+        features = tf.function(front_end.call)
+        calls["features"] = lambda waveform, _: features(waveform)
+    train_step = make_train_step(model, settings)
+    calls["training step"] = lambda waveform, class_index: train_step(waveform, class_index)[0]
     batch = next(iter(our_dataset(work, "soundfile", 1, work.crop_seconds)))
     for stage, call in calls.items():
         passes[f"to {stage}"] = partial(_call_on_batches, work, call)
@@ -96,6 +98,8 @@ def format_stages(stages: list[Stage]) -> str:
         lines.append(
             f"{stage.name:14}  {stage.cpu_ms_per_clip:12.2f}  {stage.cumulative_clips_per_second:14.1f}  {bar}".rstrip()
         )
+    if "copy" not in [stage.name for stage in stages]:
+        lines.append("no copy to a device: there is no accelerator")
     return "\n".join(lines)
 
 

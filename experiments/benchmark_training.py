@@ -78,7 +78,7 @@ def verdict(wait_fraction: float, settings: Settings) -> str:
     return f"input-bound: {share}. The device idles; {', '.join(remedies)} would help, a larger --model costs little."
 
 
-def time_to_first_epoch(catalog: Catalog, settings: Settings, with_study: bool) -> dict[str, Any]:
+def time_to_first_epoch(catalog: Catalog, settings: Settings, repeats: int, with_study: bool) -> dict[str, Any]:
     """Measures the time from raw MP3s to the end of the first epoch, each clip once: ours, and the study's way.
 
     The study converts every clip to a log-mel spectrogram by librosa, keeps the arrays, and trains on them. Here it
@@ -87,19 +87,24 @@ def time_to_first_epoch(catalog: Catalog, settings: Settings, with_study: bool) 
     Args:
         catalog: every clip of every split is trained on, and each must be decodable.
         settings: of the run.
-        with_study: whether to measure the study's way too, if librosa is installed.
+        repeats: how often each is measured, in turn.
+        with_study: whether to measure the study's way too, if librosa is installed and the network takes images.
 
     Returns:
-        Seconds: `ours` and `study` to the end of the first epoch, their `ratio`; the parts `study_conversion`; and
+        Medians in seconds: `ours` and `study` to the end of the first epoch, their `ratio`; the parts `study_conversion`; and
         `ours_next_epoch` and `study_next_epoch`, where everything is compiled and the study's arrays are cached.
     """
     everything = _all_as_training(catalog)
     once = dataclasses.replace(settings, crops_per_clip=1)
-    result: dict[str, Any] = {"clips": len(catalog.tracks)} | _our_epochs(everything, once)
-    if with_study and importlib.util.find_spec("librosa") is not None:
-        result |= _study_epochs(everything, once)
+    takes_waveform = get_network(settings.model).takes_waveform  # there is no array to cache for such a network
+    with_study = with_study and not takes_waveform and importlib.util.find_spec("librosa") is not None
+    runs = [
+        _our_epochs(everything, once) | (_study_epochs(everything, once) if with_study else {}) for _ in range(repeats)
+    ]
+    result: dict[str, Any] = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+    if with_study:
         result["ratio"] = result["study"] / result["ours"]
-    return result
+    return {"clips": len(catalog.tracks)} | result
 
 
 def _all_as_training(catalog: Catalog) -> Catalog:

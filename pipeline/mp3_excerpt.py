@@ -3,7 +3,7 @@
 libmpg123 (inside libsndfile) seeks by reading every frame header on the way: 1.5 us a frame, a tenth of a crop's time in
 a clip of 30 s, most of it in a track of five minutes, whose file it reads up to there. At a constant bit rate the place
 of a frame is known. The cut carries the file's own Info frame, so that the same delay is cut from its beginning, and
-sample s of the file is sample s - 1152 n of the cut, if that begins with frame n.
+sample s of the file is sample s - 1152 n of the cut (576 n below 32 kHz), if that begins with frame n.
 
 Source: as `mp3_frames`; the bit reservoir reaches 511 bytes back (ISO/IEC 11172-3 2.4.2.7), delay and padding in the
 Info frame are at most 4095 samples (LAME), to which libmpg123 adds its decoder's 529.
@@ -12,6 +12,7 @@ Info frame are at most 4095 samples (LAME), to which libmpg123 adds its decoder'
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import struct
 
@@ -54,7 +55,8 @@ class ConstantRateMp3:
             Its bytes in pieces, and which sample of the file its first one is. None where the file is not as described.
         """
         header, size = self.header, self.mean_frame_bytes
-        before = _FRAMES_BEFORE_SEEK + 1 + round(_RESERVOIR_BYTES / (header.frame_bytes - 4 - header.side_info_bytes))
+        payload = header.frame_bytes - 4 - header.side_info_bytes
+        before = _FRAMES_BEFORE_SEEK + 1 + math.ceil(_RESERVOIR_BYTES / payload)
         first = max(0, start // header.samples - before)
         # One frame more than delay and padding take, so that neither reaches the samples that are wanted.
         last_sample = start + samples + _MAX_DELAY_SAMPLES + _MAX_PADDING_SAMPLES

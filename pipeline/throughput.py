@@ -46,13 +46,16 @@ class _Sample:
 
 
 def measure(
-    passes: Mapping[str, Pass], clip_seconds: float, repeats: int, done: Callable[[], object] = lambda: None
+    passes: Mapping[str, Pass],
+    clip_seconds: Mapping[str, float],
+    repeats: int,
+    done: Callable[[], object] = lambda: None,
 ) -> list[Throughput]:
     """Measures pipelines in turn, `repeats` times each, so that a noisy machine is equally noisy to all.
 
     Args:
         passes: a pass of each pipeline by name; every pass must yield at least two batches.
-        clip_seconds: seconds of audio a clip.
+        clip_seconds: seconds of audio a clip of each pipeline.
         repeats: passes that count; one more before them does not.
         done: called after each pass.
 
@@ -77,7 +80,7 @@ def measure(
             Throughput(
                 name,
                 clips_per_second=rate,
-                realtime_factor=rate * clip_seconds,
+                realtime_factor=rate * clip_seconds[name],
                 cpu_ms_per_clip=statistics.median(sample.cpu_ms for sample in taken),
                 peak_rss_mb=max(sample.rss_mb for sample in taken),
                 spread=(max(rates) - min(rates)) / rate,

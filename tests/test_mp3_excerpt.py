@@ -1,6 +1,7 @@
 """Excerpts of MP3s of constant bit rate against what libsndfile reads of the whole file."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,23 @@ def test_a_file_that_changes_under_our_hands(tmp_path: Path, mp3: Path):
     path.unlink()
     with pytest.raises(DecodeError, match="file not found"):
         decode_crop(path, rate_hz, rate_hz, 0.5)
+
+
+def test_decoding_a_crop_looks_at_nothing_before_it(tmp_path: Path, mp3: Path):
+    path, rate_hz = tmp_path / "a.mp3", soundfile.info(mp3).samplerate
+    data, stat = mp3.read_bytes(), mp3.stat()
+    path.write_bytes(data)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    expected = decode_crop(path, rate_hz, rate_hz, 0.9)
+    # What a walk over the frames would stumble on.
+    quarter = len(data) // 4
+    path.write_bytes(data[:quarter] + bytes(quarter) + data[2 * quarter :])
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    np.testing.assert_array_equal(decode_crop(path, rate_hz, rate_hz, 0.9), expected)
+    with soundfile.SoundFile(path) as sound, suppress(soundfile.LibsndfileError):
+        sound.seek(round(0.9 * (sound.frames - rate_hz)))
+        walked = sound.read(rate_hz, dtype="float32", always_2d=True).mean(axis=1)
+        assert len(walked) != rate_hz or np.abs(walked - expected).max() > 0.01, "not a file that a walk stumbles on"
 
 
 def test_tag_before_the_stream(tmp_path: Path, mp3: Path):
