@@ -47,7 +47,6 @@ def test_only_the_bytes_of_the_crop_are_cut(mp3: Path):
     assert sum(map(len, pieces)) < 1.5 * one_second + 45 * described.header.frame_bytes < mp3.stat().st_size
 
 
-@pytest.mark.skipif(not shared("real_music"), reason="needs the shared data")
 def test_real_clips():
     found = 0
     for path in sorted(shared("real_music").glob("**/*.mp3"))[::6]:
