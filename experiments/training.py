@@ -15,7 +15,7 @@ import tensorflow as tf
 from experiments import evaluation
 from experiments.atomic import written_whole
 from experiments.augmentation import batch_augmentation
-from experiments.balance import class_weights, oversampled
+from experiments.balance import class_weights
 from experiments.building import build_model
 from experiments.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
 from experiments.console import progress
@@ -23,8 +23,9 @@ from experiments.data import FAILURES_FILE, describe_failures, prepare, read_fai
 from experiments.plots import plot_curves
 from experiments.run_dir import MODEL_FILE, open_run
 from experiments.settings import Settings
+from experiments.streams import training_stream
 from pipeline.catalog import Catalog
-from pipeline.dataset import iterate, train_dataset
+from pipeline.dataset import iterate
 from pipeline.failures import FailureLedger
 
 # (waveform [batch, samples], class index [batch]) -> (mean cross-entropy, number of correct examples)
@@ -193,25 +194,9 @@ def train_epoch(
 
     `seconds` is the pass without validation, of which `wait_seconds` were spent waiting for a batch.
     """
-    tracks = catalog.split("training")
-    if settings.class_balance == "oversample":
-        tracks = oversampled(tracks)
-    dataset = train_dataset(
-        tracks["path"].tolist(),
-        catalog.class_indices(tracks),
-        ledger,
-        sample_rate_hz=settings.sample_rate_hz,
-        crop_seconds=settings.crop_seconds,
-        crops_per_clip=settings.crops_per_clip,
-        batch_size=settings.batch_size,
-        epoch=epoch,
-        seed=settings.seed,
-        decoder=settings.decoder,
-        decode_workers=settings.decode_workers or None,
-    )
+    dataset, steps = training_stream(catalog, settings, ledger, epoch)
     losses, hits, sizes, wait_seconds = [], [], [], 0.0
     begin = asked = time.perf_counter()
-    steps = math.ceil(len(tracks) * settings.crops_per_clip / settings.batch_size)
     with progress(None, steps, f"epoch {epoch + 1}/{settings.epochs}", leave=False, unit="step") as bar:
         for waveform, class_index in iterate(dataset, ledger):
             wait_seconds += time.perf_counter() - asked

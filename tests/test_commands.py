@@ -129,7 +129,7 @@ def test_readme_runs(small_fma, tmp_path: Path):
             script = words[2].removeprefix("experiments.")
             if script == "make_demo_data":  # its full size takes longer than this test should
                 words = [*words[:3], *(word.replace("data/demo", "data/unused") for word in words[3:]), "--help"]
-            few = as_flags(repeats=1, rounds=1, batch_size=4)
+            few = [*small, *as_flags(clips=12, repeats=1, rounds=1, batch_size=4)]
             extra = {
                 "train": small,
                 "compare_models": [*small, *as_flags(models="mfcc_logistic", seeds=0)],

@@ -1,0 +1,41 @@
+"""From settings and a catalog to the batches of a training epoch."""
+
+from __future__ import annotations
+
+import math
+
+import tensorflow as tf
+
+from experiments.balance import oversampled
+from experiments.settings import Settings
+from pipeline.catalog import Catalog
+from pipeline.dataset import train_dataset
+from pipeline.failures import FailureLedger
+
+
+def training_stream(
+    catalog: Catalog, settings: Settings, ledger: FailureLedger, epoch: int
+) -> tuple[tf.data.Dataset, int]:
+    """The training split's crops in the order of one epoch.
+
+    Returns:
+        A dataset of (waveform float32 [batch, samples], class index int32 [batch]), and how many batches it has if no
+        batch fails altogether.
+    """
+    tracks = catalog.split("training")
+    if settings.class_balance == "oversample":
+        tracks = oversampled(tracks)
+    dataset = train_dataset(
+        tracks["path"].tolist(),
+        catalog.class_indices(tracks),
+        ledger,
+        sample_rate_hz=settings.sample_rate_hz,
+        crop_seconds=settings.crop_seconds,
+        crops_per_clip=settings.crops_per_clip,
+        batch_size=settings.batch_size,
+        epoch=epoch,
+        seed=settings.seed,
+        decoder=settings.decoder,
+        decode_workers=settings.decode_workers or None,
+    )
+    return dataset, math.ceil(len(tracks) * settings.crops_per_clip / settings.batch_size)
