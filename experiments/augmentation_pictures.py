@@ -54,14 +54,14 @@ def write_pictures(settings: Settings, output_dir: Path, clips: int = 3) -> list
     if not shown:
         raise ValueError("expected an augmentation to show, received none; add for example --random_eq_db=6")
     catalog, ledger = prepare(settings, ("training",))
-    waveform, class_index = _crops(settings, catalog, ledger, clips)
+    waveform, truth = _crops(settings, catalog, ledger, clips)
     output_dir.mkdir(parents=True, exist_ok=True)
     if len(shown) > 1:
         shown["all"] = settings
     paths = []
     for name, own in shown.items():
         paths.append(output_dir / f"{name}.png")
-        rows = _before_and_after(own, waveform, class_index, catalog.labels)
+        rows = _before_and_after(own, waveform, truth, catalog.labels)
         plot_augmentation(rows, _flags(own), settings.sample_rate_hz, settings.top_db, paths[-1])
     return paths
 
@@ -92,7 +92,7 @@ def _crops(settings: Settings, catalog: Catalog, ledger: FailureLedger, clips: i
     chosen = tracks.loc[turn.sort_values(kind="stable").index[:clips]]
     dataset = train_dataset(
         chosen["path"].tolist(),
-        catalog.class_indices(chosen),
+        catalog.targets(chosen),
         ledger,
         sample_rate_hz=settings.sample_rate_hz,
         crop_seconds=settings.crop_seconds,
@@ -106,12 +106,12 @@ def _crops(settings: Settings, catalog: Catalog, ledger: FailureLedger, clips: i
 
 
 def _before_and_after(
-    settings: Settings, waveform: tf.Tensor, class_index: tf.Tensor, labels: Sequence[str]
+    settings: Settings, waveform: tf.Tensor, truth: tf.Tensor, labels: Sequence[str]
 ) -> list[list[ShownCrop]]:
     """For each crop: itself, then what the first training steps would make of it."""
     front_end = build_front_end(dataclasses.replace(settings, frontend="log_mel", scaling="decibel"))
     masks, augment = spec_augment(settings), batch_augmentation(settings)
-    targets = tf.one_hot(class_index, len(labels))
+    targets = tf.cast(truth, tf.float32) if settings.multi_label else tf.one_hot(truth, len(labels))
     versions = [(waveform, front_end(waveform), targets)]
     for step in range(_STEPS):
         augmented, mixed = augment(waveform, targets, tf.constant(step))

@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn.utils.class_weight import compute_class_weight
 
 
-def class_weights(class_indices: Sequence[int], num_classes: int) -> np.ndarray:
+def class_weights(class_indices: Sequence[int] | np.ndarray, num_classes: int) -> np.ndarray:
     """Weights float32 [classes] by which every class has the same share of the loss; their mean over clips is 1.
 
     Raises:
@@ -23,10 +23,29 @@ def class_weights(class_indices: Sequence[int], num_classes: int) -> np.ndarray:
     )
 
 
+def label_weights(targets: np.ndarray) -> np.ndarray:
+    """Weights float32 [2, labels] by which the clips without a label have the same share of its loss as those with it.
+
+    Args:
+        targets: 1 for each label that a clip has, 0 for the others [clips, labels].
+
+    Raises:
+        ValueError: every clip has a label, or none has.
+    """
+    one_sided = np.flatnonzero(targets.min(axis=0) == targets.max(axis=0)).tolist()
+    if one_sided:
+        raise ValueError(
+            f"expected clips with and without every label to weigh it, found only one kind of the labels {one_sided}"
+        )
+    weights = [compute_class_weight("balanced", classes=np.arange(2), y=column) for column in targets.T]
+    return np.stack(weights, axis=1).astype(np.float32)
+
+
 def oversampled(tracks: pd.DataFrame) -> pd.DataFrame:
     """Repeats clips until every label has as many rows as the most frequent one: each all of its clips in turn.
 
-    Each occurrence of a clip in an epoch has a crop of its own.
+    Each occurrence of a clip in an epoch has a crop of its own. Labels are what stands in the column: of clips with
+    several, each combination is one.
     """
     most = int(tracks["label"].value_counts().max())
     rows = [np.resize(places, most) for places in tracks.reset_index().groupby("label").indices.values()]

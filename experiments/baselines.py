@@ -27,7 +27,7 @@ from experiments.data import FAILURES_FILE, describe_failures, prepare, write_fa
 from experiments.evaluation import SplitPredictions, write_evaluation
 from experiments.latency import median_latency_ms
 from experiments.run_dir import open_run
-from experiments.settings import Settings
+from experiments.settings import Settings, require_one_label
 from layers.mfcc import mfcc, time_statistics
 from pipeline.catalog import SPLITS, Catalog
 from pipeline.failures import FailureLedger
@@ -75,6 +75,7 @@ def train_baseline(settings: Settings, output_dir: str | Path) -> dict:
     """
     if settings.model not in BASELINES:
         raise ValueError(f"expected a baseline, received {settings.model!r}; choose one of: {', '.join(BASELINES)}")
+    require_one_label(settings, "the baselines")
     run_dir = Path(output_dir)
     catalog, ledger = prepare(settings)
     if len(catalog.labels) < 2:

@@ -19,7 +19,7 @@ from experiments.benchmark_workload import Workload
 from experiments.building import build_model
 from experiments.console import progress
 from experiments.plots import plot_stages, plot_throughput
-from experiments.settings import Settings
+from experiments.settings import Settings, require_one_label
 from pipeline.catalog import Catalog
 from pipeline.probe import probe_file
 from pipeline.throughput import Pass, Throughput, measure
@@ -79,6 +79,7 @@ def run_benchmark(catalog: Catalog, settings: Settings, output_dir: Path, plan: 
     """
     if settings.crop_seconds <= 0:
         raise ValueError(f"expected crops of some length, received crop_seconds={settings.crop_seconds:g}; use 5")
+    require_one_label(settings, "the benchmark")
     if plan.stages or plan.train_step:
         build_model(settings, len(catalog.labels))  # refuses settings that do not fit before minutes of measuring
     catalog, clip_seconds = _decodable(catalog, plan.clips)

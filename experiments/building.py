@@ -29,7 +29,9 @@ def build_model(settings: Settings, num_classes: int) -> keras.Model:
             f"{settings.frontend}; leave it out"
         )
     crop_samples = round(settings.crop_seconds * settings.sample_rate_hz) or None
-    model = build_audio_classifier(settings.model, num_classes, front_end, crop_samples, spec_augment(settings))
+    model = build_audio_classifier(
+        settings.model, num_classes, front_end, crop_samples, spec_augment(settings), settings.multi_label
+    )
     if settings.pretrained_weights:
         load_backbone_weights(model, settings.pretrained_weights)
     model.compile(keras.optimizers.Adam(settings.learning_rate))  # wraps it for float16 loss scaling where needed

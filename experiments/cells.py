@@ -16,7 +16,7 @@ from experiments.atomic import written_whole
 from experiments.baselines import BASELINES
 from experiments.data import load_catalog, prepare
 from experiments.run_dir import check_run
-from experiments.settings import Settings, flags_from_settings
+from experiments.settings import Settings, flags_from_settings, require_one_label
 from layers.models import NETWORKS, get_network
 from pipeline.catalog import Catalog
 
@@ -105,6 +105,7 @@ def fix_splits(settings: Settings, seeds: Sequence[int], output_dir: Path) -> Se
     Raises:
         ValueError: the data set cannot be used.
     """
+    require_one_label(settings, "a comparison")
     if settings.dataset not in _SPLIT_BY_SEED:
         return settings
     first, *others = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,12 +25,14 @@ def load_catalog(settings: Settings) -> Catalog:
     if not settings.data_dir:
         raise CatalogError("expected --data_dir, the place of the data set, received nothing")
     if settings.dataset == "folders":
-        return load_folders(settings.data_dir, settings.genres, settings.seed)
+        return load_folders(settings.data_dir, settings.genres, settings.seed, settings.multi_label)
     if settings.dataset == "csv":
-        return load_csv(settings.data_dir, settings.genres, settings.seed)
+        return load_csv(settings.data_dir, settings.genres, settings.seed, settings.multi_label)
     if settings.dataset == "demo":
         write_demo_data(settings.data_dir, progress=lambda items, total: progress(items, total, "demo data"))
-    return load_fma(settings.data_dir, settings.subset, settings.genres, settings.keep_known_bad_clips)
+    return load_fma(
+        settings.data_dir, settings.subset, settings.genres, settings.keep_known_bad_clips, settings.multi_label
+    )
 
 
 def prepare(settings: Settings, splits: Sequence[str] = SPLITS) -> tuple[Catalog, FailureLedger]:
@@ -67,10 +70,11 @@ def prepare(settings: Settings, splits: Sequence[str] = SPLITS) -> tuple[Catalog
 def describe(catalog: Catalog) -> str:
     """Clips a label and split, and the catalog's notes, as text for the terminal."""
     width = max(len(label) for label in (*catalog.labels, "clips"))
-    counts = catalog.tracks.groupby(["label", "split"]).size()
+    names = catalog.label_names(catalog.tracks)
+    counts = Counter(zip(names, catalog.tracks["split"].reindex(names.index), strict=True))
     lines = [f"{'clips':{width}}" + "".join(f"{split:>12}" for split in SPLITS)]
     for label in catalog.labels:
-        lines.append(f"{label:{width}}" + "".join(f"{counts.get((label, split), 0):>12}" for split in SPLITS))
+        lines.append(f"{label:{width}}" + "".join(f"{counts[label, split]:>12}" for split in SPLITS))
     return "\n".join([*lines, *(f"note: {note}" for note in catalog.notes)])
 
 
@@ -79,7 +83,7 @@ def describe_failures(path: Path, ledger: FailureLedger, catalog: Catalog) -> st
     failed = ledger.failures
     if not failed:
         return "every file could be decoded"
-    labels = catalog.tracks[catalog.tracks["path"].isin(failed)].drop_duplicates("path")["label"]
+    labels = catalog.label_names(catalog.tracks[catalog.tracks["path"].isin(failed)].drop_duplicates("path"))
     counts = ", ".join(f"{label} {count}" for label, count in labels.value_counts().sort_index().items())
     return f"{len(failed)} file{'s' * (len(failed) > 1)} could not be decoded ({counts}): see {path}"
 

@@ -18,10 +18,11 @@ from experiments.atomic import write_text, written_whole
 from experiments.console import progress
 from experiments.data import FAILURES_FILE, describe_failures, prepare, write_failures
 from experiments.metrics import classification_metrics, mean_by_clip
-from experiments.plots import plot_confusion_matrix
+from experiments.multi_label import format_multi_label_metrics, multi_label_metrics, read_thresholds
+from experiments.plots import plot_confusion_matrix, plot_label_scores
 from experiments.run_dir import MODEL_FILE, read_data
 from experiments.settings import Settings
-from pipeline.catalog import Catalog
+from pipeline.catalog import Catalog, join_labels
 from pipeline.dataset import eval_dataset, iterate
 from pipeline.failures import FailureLedger
 
@@ -32,9 +33,9 @@ class SplitPredictions:
 
     Attributes:
         tracks: the catalog rows of the decodable clips [clips].
-        truth: their class indices [clips].
+        truth: their class indices [clips]; of clips with several labels 1 for each and 0 for the others [clips, classes].
         probabilities: the mean over each clip's crops [clips, classes].
-        crop_truth: class index of each crop [crops].
+        crop_truth: the same of each crop [crops] or [crops, classes].
         crop_probabilities: [crops, classes].
         failures: number of clips that were left out because they, or a part of them, could not be decoded.
     """
@@ -47,23 +48,50 @@ class SplitPredictions:
     failures: int
 
     @property
+    def multi_label(self) -> bool:
+        """Whether clips may have several labels."""
+        return self.truth.ndim == 2
+
+    @property
     def crop_loss(self) -> float:
-        """Mean cross-entropy of the crops in nats."""
-        chosen = self.crop_probabilities[np.arange(len(self.crop_truth)), self.crop_truth]
+        """Mean cross-entropy of the crops in nats; of several labels the mean over them."""
+        if self.multi_label:
+            chosen = np.where(self.crop_truth, self.crop_probabilities, 1 - self.crop_probabilities)
+        else:
+            chosen = self.crop_probabilities[np.arange(len(self.crop_truth)), self.crop_truth]
         return float(-np.log(np.maximum(chosen, keras.config.epsilon())).mean())
 
     @property
     def crop_accuracy(self) -> float:
-        """Share of crops whose most probable class is the true one."""
+        """Share of crops whose most probable class is the true one; of several labels the share beyond 0.5 as it should."""
+        if self.multi_label:
+            return float(((self.crop_probabilities > 0.5) == self.crop_truth).mean())
         return float((self.crop_probabilities.argmax(axis=1) == self.crop_truth).mean())
 
-    def metrics(self, labels: tuple[str, ...]) -> dict[str, Any]:
-        """The scores {"clip": M, "crop": M, "failures": n}, M as `classification_metrics` returns it."""
+    def metrics(self, labels: tuple[str, ...], thresholds: np.ndarray | None = None) -> dict[str, Any]:
+        """The scores {"clip": M, "crop": M, "failures": n}.
+
+        M is as `classification_metrics` returns it; of several labels as `multi_label_metrics` does, which are given
+        from these thresholds [classes] on, or from 0.5.
+        """
+
+        def score(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
+            if self.multi_label:
+                limits = np.full(len(labels), 0.5) if thresholds is None else thresholds
+                return multi_label_metrics(truth, probabilities, limits, labels)
+            return classification_metrics(truth, probabilities.argmax(axis=1), labels)
+
         return {
-            "clip": classification_metrics(self.truth, self.probabilities.argmax(axis=1), labels),
-            "crop": classification_metrics(self.crop_truth, self.crop_probabilities.argmax(axis=1), labels),
+            "clip": score(self.truth, self.probabilities),
+            "crop": score(self.crop_truth, self.crop_probabilities),
             "failures": self.failures,
         }
+
+    def predicted(self, labels: tuple[str, ...], thresholds: np.ndarray | None) -> list[str]:
+        """The label that each clip is given; of several all, in one text that may be empty."""
+        if thresholds is None:
+            return [labels[i] for i in self.probabilities.argmax(axis=1)]
+        return [join_labels(labels[i] for i in np.flatnonzero(row >= thresholds)) for row in self.probabilities]
 
 
 def make_predict_function(model: keras.Model, jit_compile: bool = False) -> tf.types.experimental.GenericFunction:
@@ -99,13 +127,13 @@ def predict_split(
     tracks = catalog.split(split)
     paths = tracks["path"].tolist()
     crop_rows, crop_probabilities = predict_crops(predict, paths, settings, ledger, f"{split} clips")
-    class_indices = np.array(catalog.class_indices(tracks))
+    truth = catalog.targets(tracks)
     clips, probabilities = mean_by_clip(crop_probabilities, crop_rows)
     return SplitPredictions(
         tracks=tracks.iloc[clips],
-        truth=class_indices[clips],
+        truth=truth[clips],
         probabilities=probabilities,
-        crop_truth=class_indices[crop_rows],
+        crop_truth=truth[crop_rows],
         crop_probabilities=crop_probabilities,
         failures=len(tracks) - len(clips),
     )
@@ -189,15 +217,25 @@ def evaluate_run(run_dir: Path, settings: Settings, split: str, output_dir: Path
     finally:
         write_failures(output_dir / FAILURES_FILE, ledger, catalog)
         print(describe_failures(output_dir / FAILURES_FILE, ledger, catalog))
-    return write_evaluation(output_dir, {split: predictions}, labels)[split]
+    thresholds = read_thresholds(run_dir, labels) if settings.multi_label else None
+    return write_evaluation(output_dir, {split: predictions}, labels, thresholds)[split]
 
 
 def write_evaluation(
-    output_dir: Path, splits: dict[str, SplitPredictions], labels: tuple[str, ...]
+    output_dir: Path,
+    splits: dict[str, SplitPredictions],
+    labels: tuple[str, ...],
+    thresholds: np.ndarray | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Writes predictions.csv, metrics.json, and the last split's confusion_matrix.png.
+    """Writes predictions.csv, metrics.json, and the last split's confusion_matrix.png, or of several labels label_scores.png.
 
     predictions.csv has the columns track_id, path, split, label, predicted, and `probability_<label>` for each class.
+
+    Args:
+        output_dir: where to.
+        splits: predictions of each split.
+        labels: names of the classes.
+        thresholds: of clips with several labels, from which probability on they have each [classes].
 
     Returns:
         The contents of metrics.json: {split: {"clip": M, "crop": M, "failures": n}}.
@@ -205,29 +243,35 @@ def write_evaluation(
     tables = []
     for predictions in splits.values():
         table = predictions.tracks[["track_id", "path", "split", "label"]].reset_index(drop=True)
-        table["predicted"] = [labels[i] for i in predictions.probabilities.argmax(axis=1)]
+        table["predicted"] = predictions.predicted(labels, thresholds)
         for i, label in enumerate(labels):
             table[f"probability_{label}"] = predictions.probabilities[:, i]
         tables.append(table)
     with written_whole(output_dir / "predictions.csv") as temporary:
         # File names need not be text.
         pd.concat(tables).to_csv(temporary, index=False, float_format="%.9g", errors="surrogateescape")
-    metrics = {name: predictions.metrics(labels) for name, predictions in splits.items()}
+    metrics = {name: predictions.metrics(labels, thresholds) for name, predictions in splits.items()}
     shown, predictions = list(splits.items())[-1]
-    accuracy = metrics[shown]["clip"]["accuracy"]
-    plot_confusion_matrix(
-        predictions.truth,
-        predictions.probabilities.argmax(axis=1),
-        labels,
-        f"{shown.capitalize()} clips: accuracy {accuracy:.1%} (n = {len(predictions.truth)})",
-        output_dir / "confusion_matrix.png",
-    )
+    if predictions.multi_label:
+        title = f"{shown.capitalize()} clips (n = {len(predictions.truth)})"
+        plot_label_scores(metrics[shown]["clip"], title, output_dir / "label_scores.png")
+    else:
+        accuracy = metrics[shown]["clip"]["accuracy"]
+        plot_confusion_matrix(
+            predictions.truth,
+            predictions.probabilities.argmax(axis=1),
+            labels,
+            f"{shown.capitalize()} clips: accuracy {accuracy:.1%} (n = {len(predictions.truth)})",
+            output_dir / "confusion_matrix.png",
+        )
     write_text(output_dir / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     return metrics
 
 
 def format_metrics(split: str, metrics: dict[str, Any]) -> str:
     """A table of one split's scores for the terminal."""
+    if "roc_auc" in metrics["clip"]:
+        return format_multi_label_metrics(split, metrics)
     clip, crop = metrics["clip"], metrics["crop"]
     width = max(9, *(len(label) for label in clip["per_class"]))
     low, high = clip["ci95"]

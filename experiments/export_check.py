@@ -69,7 +69,9 @@ def predict_in_fresh_process(exported: Path, paths: Sequence[str], decoder: str 
     if not output.is_file():
         raise ExportCheckError(f"expected {exported.name} to predict in a fresh process, but: {result.stderr.strip()}")
     rows = json.loads(output.read_text(encoding="utf-8"))
-    table = pd.DataFrame({"path": [row["path"] for row in rows], "predicted": [row["label"] for row in rows]})
+    table = pd.DataFrame(
+        {"path": [row["path"] for row in rows], "predicted": [row.get("labels", row["label"]) for row in rows]}
+    )
     table["error"] = [row["error"] for row in rows]
     labels = next((list(row["probabilities"]) for row in rows if row["probabilities"]), [])
     for label in labels:

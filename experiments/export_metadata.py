@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from experiments import __version__
+from experiments.multi_label import read_thresholds
 from experiments.run_dir import read_data, read_metrics
 from experiments.settings import read_settings
 from layers.front_ends import find_front_end
@@ -40,6 +41,8 @@ def describe_run(run_dir: Path, model: keras.Model) -> dict[str, Any]:
         "version": __version__,
         "exported_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "labels": data["labels"],
+        # Of clips that may have several labels: from which probability on they have each; None where they have one.
+        "thresholds": read_thresholds(run_dir, data["labels"]).tolist() if settings.multi_label else None,
         "sample_rate_hz": settings.sample_rate_hz,
         "crop_seconds": settings.crop_seconds,
         # None where the network takes the waveform itself.
@@ -54,8 +57,8 @@ def describe_run(run_dir: Path, model: keras.Model) -> dict[str, Any]:
             "catalog_sha256": data["sha256"],
         },
         "test": {
-            "clip": {name: test["clip"][name] for name in ("accuracy", "ci95", "n", "balanced_accuracy")},
-            "crop": {name: test["crop"][name] for name in ("accuracy", "ci95", "n", "balanced_accuracy")},
+            level: {name: score for name, score in test[level].items() if name != "per_class"}
+            for level in ("clip", "crop")
         },
         "libraries": {"python": platform.python_version()}
         | {library: importlib.metadata.version(library) for library in _LIBRARIES},

@@ -40,6 +40,12 @@ class ExportedModel:
         """Names of the classes, in order."""
         return self.metadata["labels"]
 
+    @property
+    def thresholds(self) -> np.ndarray | None:
+        """Of clips that may have several labels: from which probability on they have each [classes]."""
+        thresholds = self.metadata.get("thresholds")
+        return None if thresholds is None else np.array(thresholds)
+
 
 def load_exported(path: str | Path) -> ExportedModel:
     """Loads what export_saved_model wrote: a SavedModel (of waveforms or MP3s), a .tflite or an .onnx file.

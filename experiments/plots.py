@@ -6,6 +6,7 @@ import dataclasses
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -76,10 +77,43 @@ def plot_confusion_matrix(
     save_figure(figure, path)
 
 
+def plot_label_scores(scores: dict[str, Any], title: str, path: Path) -> None:
+    """Average precision and ROC-AUC of each label of clips that may have several, beside what guessing gives.
+
+    Args:
+        scores: as `multi_label_metrics` returns them.
+        title: above the plot.
+        path: a PNG.
+    """
+    per_class = {label: own for label, own in scores["per_class"].items() if own["roc_auc"] is not None}
+    labels = sorted(per_class, key=lambda label: per_class[label]["average_precision"])
+    places = range(len(labels))
+    figure, axes = plt.subplots(1, 2, figsize=(10, 1.6 + 0.28 * max(3, len(labels))), layout="constrained", sharey=True)
+    for axis, name, what in zip(axes, ("average_precision", "roc_auc"), ("average precision", "ROC-AUC"), strict=True):
+        values = [per_class[label][name] for label in labels]
+        chance = [per_class[label]["n"] / scores["n"] if name == "average_precision" else 0.5 for label in labels]
+        axis.hlines(places, chance, values, color="0.8", zorder=1)
+        axis.scatter(chance, places, color="0.6", marker="|", s=80, label="guessing")
+        axis.scatter(values, places, color="C0", label="model")
+        macro = scores[name]["macro"]
+        axis.set(xlim=(-0.02, 1.02), xlabel=what + ("" if macro is None else f" (mean {macro:.3f})"))
+        axis.grid(axis="x", alpha=0.3)
+    axes[0].set_yticks(places, [f"{label} ({per_class[label]['n']})" for label in labels])
+    for text in axes[0].get_yticklabels():
+        text.set_parse_math(False)
+    axes[0].set_ylim(-0.6, len(labels) - 0.4)
+    figure.suptitle(title)
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
+    save_figure(figure, path)
+
+
 _SHOWN_LABELS = 9
 
 
-def plot_timeline(edges: np.ndarray, windows: np.ndarray, labels: Sequence[str], title: str, path: Path) -> None:
+def plot_timeline(
+    edges: np.ndarray, windows: np.ndarray, labels: Sequence[str], title: str, path: Path, stacked: bool = True
+) -> None:
     """Probabilities over time, stacked to 1; of many labels the most probable ones, and the rest together in grey.
 
     Args:
@@ -88,12 +122,13 @@ def plot_timeline(edges: np.ndarray, windows: np.ndarray, labels: Sequence[str],
         labels: names of the classes.
         title: above the plot.
         path: a PNG.
+        stacked: whether they sum to 1; otherwise each is a line, and the rest is left out.
     """
     order = np.argsort(-windows.mean(axis=0), kind="stable")
     shown = np.sort(order[:_SHOWN_LABELS])
     shares, names = list(windows[:, shown].T), [labels[i] for i in shown]
     colours = [f"C{i if i < 7 else i + 1}" for i in range(len(shown))]  # C7 is grey
-    if len(labels) > len(shown):
+    if len(labels) > len(shown) and stacked:
         shares.append(1 - np.sum(shares, axis=0))
         names.append(f"{len(labels) - len(shown)} others")
         colours.append("0.8")
@@ -102,8 +137,11 @@ def plot_timeline(edges: np.ndarray, windows: np.ndarray, labels: Sequence[str],
     figure, axis = plt.subplots(figsize=(10, 3.2), layout="constrained")
     bottom = np.zeros(len(windows))
     for share, name, colour in zip(shares, names, colours, strict=True):
-        axis.stairs(bottom + share, times, baseline=bottom, fill=True, color=colour, label=name)
-        bottom = bottom + share
+        if stacked:
+            axis.stairs(bottom + share, times, baseline=bottom, fill=True, color=colour, label=name)
+            bottom = bottom + share
+        else:
+            axis.stairs(share, times, baseline=None, color=colour, linewidth=1.5, label=name)
     axis.set_title(title, parse_math=False)
     axis.set(xlabel=f"time ({'min' if minutes else 's'})", ylabel="probability", ylim=(0, 1))
     axis.set_xlim(0, times[-1])

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from experiments.atomic import written_whole
 from experiments.exported import ExportedModel
 from experiments.plots import plot_timeline
 from experiments.prediction import FilePrediction, window_edges
+from pipeline.catalog import join_labels
 
 _SUMMARY = ("path", "label", "probability", "runner_up", "runner_up_probability", "error")
 
@@ -37,9 +38,9 @@ def write_predictions(
     Args:
         predictions: of the files.
         model: that made them.
-        style: "table"; "csv" (path, label, probability, runner_up, runner_up_probability, error, and
-            `probability_<label>` for each class); or "json" (a list of objects with the same keys, but
-            `probabilities` by label, and `windows` if there are timelines).
+        style: "table"; "csv" (path, label, probability, runner_up, runner_up_probability, error, for a model of clips with
+            several labels all `labels` above their thresholds, and `probability_<label>` for each class); or "json" (a
+            list of objects with the same keys, but `probabilities` by label, and `windows` if there are timelines).
         output: a file; None is standard output.
         timeline_dir: where each file's plot goes, if any.
         path_width: characters of the table's first column.
@@ -64,7 +65,8 @@ def write_predictions(
             failed += bool(prediction.error)
             yield _row(prediction, model, timeline_dir)
 
-    chunks = {"table": _table, "csv": _csv, "json": _json}[style](rows(), model.labels, path_width)
+    columns = (*_SUMMARY, *["labels"] * (model.thresholds is not None))
+    chunks = {"table": _table, "csv": _csv, "json": _json}[style](rows(), columns, model.labels, path_width)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -94,10 +96,13 @@ def _row(prediction: FilePrediction, model: ExportedModel, timeline_dir: Path | 
         "error": None,
         "probabilities": dict(zip(model.labels, probabilities.tolist(), strict=True)),
     }
+    if model.thresholds is not None:
+        row["labels"] = join_labels(model.labels[i] for i in np.flatnonzero(probabilities >= model.thresholds))
     if timeline_dir is not None:
         edges = window_edges(prediction.path, len(prediction.windows), model.metadata["crop_seconds"])
         title = f"{Path(prediction.path).name}: {row['label']} ({row['probability']:.0%})"
-        plot_timeline(edges, prediction.windows, model.labels, title, _timeline_path(timeline_dir, prediction.path))
+        place = _timeline_path(timeline_dir, prediction.path)
+        plot_timeline(edges, prediction.windows, model.labels, title, place, stacked=model.thresholds is None)
         row["windows"] = [
             {"start_seconds": start, "probabilities": dict(zip(model.labels, window, strict=True))}
             for start, window in zip(edges.tolist(), prediction.windows.tolist(), strict=False)
@@ -112,20 +117,21 @@ def _timeline_path(folder: Path, path: str) -> Path:
     return folder / f"{stem[:60]}-{digest[:8]}.png"
 
 
-def _table(rows: Iterable[dict[str, Any]], labels: list[str], path_width: int) -> Iterator[str]:
+def _table(rows: Iterable[dict[str, Any]], columns: Sequence[str], labels: list[str], path_width: int) -> Iterator[str]:
     path_width, width = max(path_width, 4), max(9, *map(len, labels))
-    yield f"{'file':{path_width}}  {'label':{width}}  probability  {'runner-up':{width}}  probability\n"
+    more = "  labels" * ("labels" in columns)
+    yield f"{'file':{path_width}}  {'label':{width}}  probability  {'runner-up':{width}}  probability{more}\n"
     for row in rows:
         if row["error"]:
             yield f"{row['path']:{path_width}}  error: {row['error']}\n"
         else:
             yield (
                 f"{row['path']:{path_width}}  {row['label']:{width}}  {row['probability']:11.3f}  "
-                f"{row['runner_up']:{width}}  {row['runner_up_probability']:11.3f}\n"
+                f"{row['runner_up']:{width}}  {row['runner_up_probability']:11.3f}{'  ' + row['labels'] if more else ''}\n"
             )
 
 
-def _csv(rows: Iterable[dict[str, Any]], labels: list[str], path_width: int) -> Iterator[str]:
+def _csv(rows: Iterable[dict[str, Any]], columns: Sequence[str], labels: list[str], path_width: int) -> Iterator[str]:
     def line(values: Iterable[Any]) -> str:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerow(
@@ -133,13 +139,13 @@ def _csv(rows: Iterable[dict[str, Any]], labels: list[str], path_width: int) -> 
         )
         return text.getvalue()
 
-    yield line([*_SUMMARY, *(f"probability_{label}" for label in labels)])
+    yield line([*columns, *(f"probability_{label}" for label in labels)])
     for row in rows:
         probabilities = (row["probabilities"] or dict.fromkeys(labels)).values()
-        yield line([*(row[name] for name in _SUMMARY), *probabilities])
+        yield line([*(row.get(name) for name in columns), *probabilities])
 
 
-def _json(rows: Iterable[dict[str, Any]], labels: list[str], path_width: int) -> Iterator[str]:
+def _json(rows: Iterable[dict[str, Any]], columns: Sequence[str], labels: list[str], path_width: int) -> Iterator[str]:
     separator = "[\n"
     for row in rows:
         yield separator + json.dumps(row)

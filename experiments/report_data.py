@@ -20,7 +20,7 @@ from experiments.evaluation import load_model, make_predict_function, predict_cr
 from experiments.export_metadata import describe_run
 from experiments.prediction import window_edges
 from experiments.run_dir import SETTINGS_FILE, read_data, read_metrics, read_predictions
-from experiments.settings import Settings, read_settings
+from experiments.settings import Settings, read_settings, require_one_label
 from layers.front_ends import find_front_end
 from pipeline.failures import FailureLedger
 
@@ -116,6 +116,7 @@ def gather(run_dir: Path, max_clips: int | None = None) -> ReportData:
     if max_clips is not None and max_clips < 1:
         raise ValueError(f"expected to show at least 1 clip, received --max_clips={max_clips}")
     settings, labels = read_settings(run_dir / SETTINGS_FILE), tuple(read_data(run_dir)["labels"])
+    require_one_label(settings, "a report page")
     metrics, history = read_metrics(run_dir), _read_history(run_dir)
     table = read_predictions(run_dir, ("path", "split", "label", "predicted"))
     table = table[table["split"] == "test"].reset_index(drop=True)

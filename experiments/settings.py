@@ -83,17 +83,27 @@ class Settings:
         "training",
         "efficientnetv2_b0, convnext_tiny: a file of keras.applications' weights to start from (.weights.h5, .h5, .keras).",
     )
+    multi_label: bool = _setting(
+        False,
+        "training",
+        "A clip may have several labels: fma: every chosen genre that it belongs to, so a genre and one below it too; "
+        "others: labels separated by |. Each label gets a probability of its own and a threshold from validation.",
+    )
     epochs: int = _setting(30, "training", "Passes over the training clips at most.")
     batch_size: int = _setting(16, "training", "Crops a batch.")
     learning_rate: float = _setting(1e-3, "training", "Adam's learning rate at the start.")
     label_smoothing: float = _setting(
-        0.1, "training", "Share of each training label that is spread over all labels, 0…1: fewer overconfident errors."
+        0.1,
+        "training",
+        "Share of each training label that is spread over all labels, 0…1: fewer overconfident errors. Not with "
+        "--multi_label, where it would drown rare labels.",
     )
     class_balance: str = _setting(
         "none",
         "training",
-        "For labels with unequal numbers of clips. weights: rare labels weigh more in the loss; oversample: their clips "
-        "occur more often, so that an epoch has as many crops of each label.",
+        "For labels with unequal numbers of clips. weights: rare labels weigh more in the loss (with --multi_label: a "
+        "label's clips as much as all others); oversample: their clips occur more often, so that an epoch has as many "
+        "crops of each label.",
         ("none", "weights", "oversample"),
     )
     early_stopping_patience: int = _setting(20, "training", "Epochs without a better validation loss before stopping.")
@@ -151,7 +161,7 @@ class Settings:
 # What the settings of earlier versions lack: their runs had the default.
 ADDED_FIELDS = frozenset(
     (
-        *("decoder", "frontend", "pretrained_weights", "class_balance"),
+        *("decoder", "frontend", "pretrained_weights", "class_balance", "multi_label"),
         *("spec_augment_time_masks", "spec_augment_time_width", "spec_augment_mel_masks", "spec_augment_mel_width"),
         *("mixup_alpha", "time_shift_seconds", "random_eq_db", "gain_db", "polarity_inversion"),
         *("noise_snr_db_min", "noise_snr_db_max"),
@@ -160,6 +170,16 @@ ADDED_FIELDS = frozenset(
 
 # What may differ when a run is continued: it changes the speed or when to give up, not the result.
 FREE_FIELDS = frozenset(("decode_workers", "max_failure_rate"))
+
+
+def require_one_label(settings: Settings, what: str) -> None:
+    """Refuses settings of several labels a clip.
+
+    Raises:
+        ValueError: they are.
+    """
+    if settings.multi_label:
+        raise ValueError(f"expected one label a clip for {what}, received --multi_label; leave it out")
 
 
 def define_flags(*groups: str) -> None:

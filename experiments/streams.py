@@ -19,15 +19,15 @@ def training_stream(
     """The training split's crops in the order of one epoch.
 
     Returns:
-        A dataset of (waveform float32 [batch, samples], class index int32 [batch]), and how many batches it has if no
-        batch fails altogether.
+        A dataset of (waveform float32 [batch, samples], targets int32 as `Catalog.targets` has them), and how many
+        batches it has if no batch fails altogether.
     """
     tracks = catalog.split("training")
     if settings.class_balance == "oversample":
         tracks = oversampled(tracks)
     dataset = train_dataset(
         tracks["path"].tolist(),
-        catalog.class_indices(tracks),
+        catalog.targets(tracks),
         ledger,
         sample_rate_hz=settings.sample_rate_hz,
         crop_seconds=settings.crop_seconds,

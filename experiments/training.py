@@ -15,11 +15,12 @@ import tensorflow as tf
 from experiments import evaluation
 from experiments.atomic import written_whole
 from experiments.augmentation import batch_augmentation
-from experiments.balance import class_weights
 from experiments.building import build_model
 from experiments.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
 from experiments.console import progress
 from experiments.data import FAILURES_FILE, describe_failures, prepare, read_failures, write_failures
+from experiments.multi_label import best_thresholds, write_thresholds
+from experiments.objective import balance_weights, make_objective
 from experiments.plots import plot_curves
 from experiments.run_dir import MODEL_FILE, open_run
 from experiments.settings import Settings
@@ -28,7 +29,7 @@ from pipeline.catalog import Catalog
 from pipeline.dataset import iterate
 from pipeline.failures import FailureLedger
 
-# (waveform [batch, samples], class index [batch]) -> (mean cross-entropy, number of correct examples)
+# (waveform [batch, samples], targets as `Catalog.targets` has them) -> (mean cross-entropy, sum of the accuracies)
 TrainStep = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
@@ -66,7 +67,11 @@ def train(settings: Settings, output_dir: str | Path) -> dict:
         splits = {
             name: evaluation.predict_split(predict, catalog, name, settings, ledger) for name in ("validation", "test")
         }
-        return evaluation.write_evaluation(run_dir, splits, catalog.labels)
+        thresholds = None
+        if catalog.multi_label:
+            thresholds = best_thresholds(splits["validation"].truth, splits["validation"].probabilities)
+            write_thresholds(run_dir, catalog.labels, thresholds)
+        return evaluation.write_evaluation(run_dir, splits, catalog.labels, thresholds)
     finally:
         write_failures(run_dir / FAILURES_FILE, ledger, catalog)
         print(describe_failures(run_dir / FAILURES_FILE, ledger, catalog))
@@ -90,32 +95,34 @@ def make_train_step(model: keras.Model, settings: Settings, weights: np.ndarray 
     Args:
         model: from `build_model`.
         settings: of the run.
-        weights: of each class in the loss [classes]; None: all alike.
+        weights: from `balance_weights`.
     """
-    # Both are computed on the softmax's logits, which Keras finds. What is reported is the plain cross-entropy, as for
-    # validation; what is minimised has smoothed labels.
-    cross_entropy = keras.losses.SparseCategoricalCrossentropy()
-    objective = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
+    objective = make_objective(settings, weights)
     augment = batch_augmentation(settings)
     num_classes = model.output_shape[-1]
     crop_samples = round(settings.crop_seconds * settings.sample_rate_hz) or None
 
     @tf.function(
-        input_signature=[tf.TensorSpec([None, crop_samples], tf.float32), tf.TensorSpec([None], tf.int32)],
+        input_signature=[
+            tf.TensorSpec([None, crop_samples], tf.float32),
+            tf.TensorSpec([None, num_classes] if settings.multi_label else [None], tf.int32),
+        ],
         jit_compile=settings.jit_compile,
     )
-    def step(waveform: tf.Tensor, class_index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        targets = tf.one_hot(class_index, num_classes)
-        waveform, targets = augment(waveform, targets, model.optimizer.iterations.value)
+    def step(waveform: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        truth = tf.cast(labels, tf.float32) if settings.multi_label else tf.one_hot(labels, num_classes)
+        waveform, targets = augment(waveform, truth, model.optimizer.iterations.value)
         with tf.GradientTape() as tape:
             probabilities = model(waveform, training=True)  # [batch, classes]
-            shares = None if weights is None else tf.linalg.matvec(targets, weights)  # mixtures in proportion
-            loss = objective(targets, probabilities, sample_weight=shares)
+            loss = tf.reduce_mean(objective.loss(targets, probabilities))
             scaled = model.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, model.trainable_variables)
         model.optimizer.apply(gradients, model.trainable_variables)
-        hits = tf.equal(tf.argmax(probabilities, axis=1, output_type=tf.int32), class_index)
-        return cross_entropy(class_index, probabilities), tf.reduce_sum(tf.cast(hits, tf.int32))
+        cross_entropy, accuracy = (
+            objective.cross_entropy(truth, probabilities),
+            objective.accuracy(truth, probabilities),
+        )
+        return tf.reduce_mean(cross_entropy), tf.reduce_sum(accuracy)
 
     return step
 
@@ -129,10 +136,7 @@ def _fit(
     if state.history:
         print(f"continuing {run_dir} after epoch {len(state.history)}")
     schedule = _schedule(model, settings, state.history)
-    weights = None
-    if settings.class_balance == "weights":
-        weights = class_weights(catalog.class_indices(catalog.split("training")), len(catalog.labels))
-    train_step = make_train_step(model, settings, weights)
+    train_step = make_train_step(model, settings, balance_weights(settings, catalog))
     predict = evaluation.make_predict_function(model, settings.jit_compile)
     summary = tf.summary.create_file_writer(str(run_dir / "tensorboard"))
     while len(state.history) < settings.epochs and not model.stop_training:
@@ -141,7 +145,12 @@ def _fit(
         row |= train_epoch(train_step, catalog, settings, ledger, epoch)
         validation = evaluation.predict_split(predict, catalog, "validation", settings, ledger)
         row |= {"val_loss": validation.crop_loss, "val_accuracy": validation.crop_accuracy}
-        row["val_clip_accuracy"] = validation.metrics(catalog.labels)["clip"]["accuracy"]
+        clip = validation.metrics(catalog.labels)["clip"]
+        if catalog.multi_label:
+            areas = {name: clip[name]["macro"] for name in ("roc_auc", "average_precision")}
+            row |= {f"val_clip_{name}": math.nan if area is None else area for name, area in areas.items()}
+        else:
+            row["val_clip_accuracy"] = clip["accuracy"]
         if not math.isfinite(row["val_loss"]):
             raise DivergedError(_diverged("validation loss", epoch, settings))
         state.history.append(row)
@@ -198,9 +207,9 @@ def train_epoch(
     losses, hits, sizes, wait_seconds = [], [], [], 0.0
     begin = asked = time.perf_counter()
     with progress(None, steps, f"epoch {epoch + 1}/{settings.epochs}", leave=False, unit="step") as bar:
-        for waveform, class_index in iterate(dataset, ledger):
+        for waveform, labels in iterate(dataset, ledger):
             wait_seconds += time.perf_counter() - asked
-            loss, correct = train_step(waveform, class_index)
+            loss, correct = train_step(waveform, labels)
             losses.append(loss)
             hits.append(correct)
             sizes.append(len(waveform))
@@ -219,7 +228,7 @@ def train_epoch(
     seen = sum(sizes)
     return {
         "loss": float(np.dot([float(loss) for loss in losses], sizes) / seen),
-        "accuracy": sum(int(correct) for correct in hits) / seen,
+        "accuracy": sum(float(correct) for correct in hits) / seen,
         "steps": len(losses),
         "seconds": time.perf_counter() - begin,
         "wait_seconds": wait_seconds,
@@ -245,9 +254,13 @@ def _write_history(run_dir: Path, state: TrainingState) -> None:
 
 
 def _epoch_line(row: dict[str, float], epochs: int, improved: bool) -> str:
+    by_clip = ", ".join(
+        f"{name.removeprefix('val_clip_').replace('_', ' ')} {value:.3f} by clip"
+        for name, value in row.items()
+        if name.startswith("val_clip_")
+    )
     return (
         f"epoch {row['epoch']:3.0f}/{epochs}  loss {row['loss']:.3f}  accuracy {row['accuracy']:.3f}  "
-        f"validation: loss {row['val_loss']:.3f}  accuracy {row['val_accuracy']:.3f} by crop, "
-        f"{row['val_clip_accuracy']:.3f} by clip  {row['seconds'] / row['steps']:.2f} s/step, "
+        f"validation: loss {row['val_loss']:.3f}  accuracy {row['val_accuracy']:.3f} by crop, {by_clip}  {row['seconds'] / row['steps']:.2f} s/step, "
         f"{row['wait_seconds'] / row['seconds']:.0%} waiting for data{'  (best)' if improved else ''}"
     )

@@ -14,6 +14,7 @@ def build_audio_classifier(
     front_end: keras.layers.Layer | None,
     crop_samples: int | None = None,
     feature_augmentation: keras.layers.Layer | None = None,
+    multi_label: bool = False,
 ) -> keras.Model:
     """Builds the functional model that is trained, saved and exported.
 
@@ -25,6 +26,8 @@ def build_audio_classifier(
         crop_samples: length of the waveforms that it will be given, to refuse one too short for the network now
             rather than in the middle of a run. The model itself takes any length.
         feature_augmentation: a layer from image to image of the same shape that acts in training only.
+        multi_label: whether a waveform may have several labels: then each probability is a label's own, a sigmoid;
+            otherwise they are a softmax and sum to one.
 
     Returns:
         A model from float32 `waveform` [batch, samples] to float32 `probabilities` [batch, num_classes]. The layer
@@ -58,5 +61,8 @@ def build_audio_classifier(
         features = feature_augmentation(features)  # [batch, frames, n_mels, 1]
     embedding = layers.Identity(name="embedding")(entry.build(features))  # [batch, units]
     logits = layers.Dense(num_classes, dtype="float32", name="logits")(embedding)
-    probabilities = layers.Softmax(dtype="float32", name="probabilities")(logits)
+    if multi_label:
+        probabilities = layers.Activation("sigmoid", dtype="float32", name="probabilities")(logits)
+    else:
+        probabilities = layers.Softmax(dtype="float32", name="probabilities")(logits)
     return keras.Model(waveform, probabilities, name=network)

@@ -8,10 +8,12 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 COLUMNS = ("track_id", "path", "label", "split", "artist", "album", "title")
 SPLITS = ("training", "validation", "test")
+LABEL_SEPARATOR = "|"  # between the labels of a clip that has several
 
 
 class CatalogError(ValueError):
@@ -31,11 +33,13 @@ class Catalog:
             artist, album and title ("" where unknown).
         labels: the labels in sorted order; a label's place is its class index.
         notes: what the loader left out or assumed, one sentence each, for the user to read.
+        multi_label: whether a row's label may be several, with `LABEL_SEPARATOR` between them.
     """
 
     tracks: pd.DataFrame
     labels: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    multi_label: bool = False
 
     def split(self, name: str) -> pd.DataFrame:
         """The clips of one split, or of every split for "all"."""
@@ -49,25 +53,66 @@ class Catalog:
             return self
         return dataclasses.replace(self, tracks=self.tracks[mask].reset_index(drop=True), notes=(*self.notes, note))
 
+    def label_names(self, tracks: pd.DataFrame) -> pd.Series:
+        """The label of each row; of a row with several each in turn, under the row's index."""
+        return _names(tracks, self.multi_label)
+
     def class_indices(self, tracks: pd.DataFrame) -> list[int]:
-        """The class index of each row's label."""
+        """The class index of each row's label.
+
+        Raises:
+            CatalogError: rows may have several.
+        """
+        if self.multi_label:
+            raise CatalogError("expected one label a clip, received a catalog of several; leave out --multi_label")
         index = {label: i for i, label in enumerate(self.labels)}
         return [index[label] for label in tracks["label"]]
 
+    def targets(self, tracks: pd.DataFrame) -> np.ndarray:
+        """What a model should say of each row.
 
-def make_catalog(tracks: pd.DataFrame, genres: Sequence[str], notes: Iterable[str] = ()) -> Catalog:
+        Returns:
+            The class index int32 [rows]; or, where rows may have several labels, 1 for each that a row has and 0 for the
+            others, int32 [rows, labels].
+        """
+        if not self.multi_label:
+            return np.array(self.class_indices(tracks), np.int32)
+        has = np.zeros((len(tracks), len(self.labels)), np.int32)
+        names = self.label_names(tracks.reset_index(drop=True))
+        has[names.index, pd.Index(self.labels).get_indexer(pd.Index(names))] = 1
+        return has
+
+
+def make_catalog(
+    tracks: pd.DataFrame, genres: Sequence[str], notes: Iterable[str] = (), multi_label: bool = False
+) -> Catalog:
     """Builds a catalog from rows whose labels are names, keeping only the labels in `genres` (all if empty).
 
     Raises:
         CatalogError: a genre is unknown, or there is no clip.
     """
     tracks = tracks.reindex(columns=list(COLUMNS)).fillna({"artist": "", "album": "", "title": ""})
-    present = sorted(tracks["label"].unique())
+    names = _names(tracks.reset_index(drop=True), multi_label)
+    present = sorted(names[names != ""].unique())
     wanted = [resolve_name(genre, present, "genre") for genre in genres] or present
-    tracks = tracks[tracks["label"].isin(wanted)].reset_index(drop=True)
+    kept = names[names.isin(wanted)]
+    tracks = tracks.iloc[kept.index.unique()].reset_index(drop=True)
     if tracks.empty:
         raise CatalogError("expected at least one clip, found none; check --data_dir, --subset and --genres")
-    return Catalog(tracks, tuple(sorted(set(wanted))), tuple(notes))
+    if multi_label:
+        tracks = tracks.assign(label=[join_labels(own) for _, own in kept.groupby(level=0)])
+    return Catalog(tracks, tuple(sorted(set(wanted))), tuple(notes), multi_label)
+
+
+def join_labels(names: Iterable[str]) -> str:
+    """Writes the labels of a clip in one text, in sorted order."""
+    return LABEL_SEPARATOR.join(sorted(set(names)))
+
+
+def _names(tracks: pd.DataFrame, multi_label: bool) -> pd.Series:
+    if not multi_label:
+        return tracks["label"]
+    return tracks["label"].str.split(LABEL_SEPARATOR, regex=False).explode().str.strip()
 
 
 def resolve_name(name: str, choices: Sequence[str], what: str) -> str:
@@ -97,7 +142,7 @@ def check_splits(catalog: Catalog, splits: Sequence[str] = SPLITS) -> None:
         found = ", ".join(f"{split} {counts.get(split, 0)}" for split in SPLITS)
         raise CatalogError(f"expected clips in the {' and '.join(empty)} split, found none (clips: {found})")
     if "training" in splits:
-        trained = set(catalog.split("training")["label"])
+        trained = set(catalog.label_names(catalog.split("training")))
         missing = [label for label in catalog.labels if label not in trained]
         if missing:
             raise CatalogError(

@@ -23,7 +23,7 @@ DECODERS = ("soundfile", "tfio")
 
 def train_dataset(
     paths: Sequence[str],
-    class_indices: Sequence[int],
+    class_indices: Sequence[int] | np.ndarray,
     ledger: FailureLedger,
     *,
     sample_rate_hz: int = 22050,
@@ -39,7 +39,7 @@ def train_dataset(
 
     Args:
         paths: audio files.
-        class_indices: class of each file.
+        class_indices: class of each file; or, where a file may have several, 1 or 0 for each class [files, classes].
         ledger: where files that cannot be decoded are recorded; their examples are missing from their batches, and
             the batches before and after do not change.
         sample_rate_hz: rate of the waveforms.
@@ -53,7 +53,7 @@ def train_dataset(
         decode_workers: parallel decodes; None: as many as there are cores.
 
     Returns:
-        A dataset of (waveform float32 [batch, samples], class index int32 [batch]).
+        A dataset of (waveform float32 [batch, samples], class index int32 [batch] or [batch, classes]).
 
     Raises:
         ValueError: a setting is out of range.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.catalog import Catalog, CatalogError, make_catalog, read_table, resolve_name
+from pipeline.catalog import Catalog, CatalogError, join_labels, make_catalog, read_table, resolve_name
 
 SUBSETS = ("small", "medium", "large", "full")
 
@@ -36,12 +36,17 @@ _COLUMNS = {
 
 
 def load_fma(
-    data_dir: str | Path, subset: str = "small", genres: Sequence[str] = (), keep_known_bad_clips: bool = False
+    data_dir: str | Path,
+    subset: str = "small",
+    genres: Sequence[str] = (),
+    keep_known_bad_clips: bool = False,
+    multi_label: bool = False,
 ) -> Catalog:
     """Loads FMA as it unzips: `fma_metadata/tracks.csv` and `genres.csv` beside `fma_small/`, `fma_medium/`, …
 
     A track belongs to a genre if that genre or a descendant of it is among the track's `genres_all`; a track that
-    belongs to two of the chosen genres is left out and counted in the notes.
+    belongs to two of the chosen genres has both labels if `multi_label`, and is otherwise left out and counted in the
+    notes.
 
     Args:
         data_dir: the folder that holds `fma_metadata`.
@@ -49,6 +54,7 @@ def load_fma(
         genres: titles (whatever their case) or ids of any of the 163 genres; empty means every root genre that has
             a track.
         keep_known_bad_clips: whether to keep the clips of FMA small that are known to be empty or wrongly cut.
+        multi_label: whether a track may have several of the labels, such as a genre and a genre below it.
 
     Raises:
         CatalogError: a folder, table, column, subset or genre is not there.
@@ -66,11 +72,11 @@ def load_fma(
         if bad.any():
             notes.append(f"left out {bad.sum()} clips known to be bad (--keep_known_bad_clips keeps them)")
         tracks = tracks[~bad]
-    tracks, chosen, label_notes = _label_by_genre(tracks, read_genres(metadata / "genres.csv"), genres)
+    tracks, chosen, label_notes = _label_by_genre(tracks, read_genres(metadata / "genres.csv"), genres, multi_label)
     tracks = tracks.assign(
         path=_audio_paths(_audio_dir(data_dir, subset), tracks["track_id"]), artist=_unique_artists(tracks)
     )
-    return make_catalog(tracks, chosen, (*notes, *label_notes))
+    return make_catalog(tracks, chosen, (*notes, *label_notes), multi_label)
 
 
 def read_genres(path: Path) -> pd.DataFrame:
@@ -92,7 +98,7 @@ def descendants(table: pd.DataFrame, genre_id: int) -> set[int]:
 
 
 def _label_by_genre(
-    tracks: pd.DataFrame, table: pd.DataFrame, genres: Sequence[str]
+    tracks: pd.DataFrame, table: pd.DataFrame, genres: Sequence[str], multi_label: bool
 ) -> tuple[pd.DataFrame, list[str], list[str]]:
     """Adds the label column; returns the labelled tracks, the chosen titles and notes."""
     title_of = dict(zip(table["genre_id"], table["title"], strict=True))
@@ -108,13 +114,20 @@ def _label_by_genre(
     members = {title: descendants(table, genre_id) for genre_id, title in title_of.items() if title in set(chosen)}
     matches = [[title for title, ids in members.items() if ids & track_ids] for track_ids in tracks["genres_all"]]
     counts = pd.Series([len(titles) for titles in matches], index=tracks.index, dtype=int)
-    tracks = tracks.assign(label=[titles[0] if titles else "" for titles in matches])
+    tracks = tracks.assign(label=[join_labels(titles) for titles in matches])
     notes = []
-    if (counts > 1).any():
-        notes.append(f"left out {(counts > 1).sum()} tracks that belong to two or more of the chosen genres")
-    tracks = tracks[counts == 1]
+    several = counts > 1
+    if several.any() and multi_label:
+        notes.append(f"{several.sum()} tracks have two or more labels")
+    elif several.any():
+        notes.append(
+            f"left out {several.sum()} tracks that belong to two or more of the chosen genres (--multi_label keeps them)"
+        )
+    tracks = tracks[counts > 0] if multi_label else tracks[counts == 1]
     if genres:
-        absent = sorted(set(chosen) - set(tracks["label"]))
+        absent = sorted(
+            set(chosen) - {title for titles in matches if multi_label or len(titles) == 1 for title in titles}
+        )
         if absent:
             raise CatalogError(
                 f"expected tracks for every chosen genre, found none for: {', '.join(absent)}; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ METADATA_FILE = "metadata.csv"
 _SPLIT_NAMES = {name: name for name in SPLITS} | {"train": "training", "val": "validation", "valid": "validation"}
 
 
-def load_folders(root: str | Path, genres: Sequence[str] = (), seed: int = 0) -> Catalog:
+def load_folders(root: str | Path, genres: Sequence[str] = (), seed: int = 0, multi_label: bool = False) -> Catalog:
     """Loads `root/<label>/**/<file>`: the first folder's name is the label.
 
     A table `root/metadata.csv` with the column `path` (relative to root) and any of artist, album, title, split and
@@ -25,6 +26,7 @@ def load_folders(root: str | Path, genres: Sequence[str] = (), seed: int = 0) ->
         root: folder of label folders.
         genres: labels to keep, whatever their case; empty means all.
         seed: of the split, where no table gives one.
+        multi_label: whether a folder's name may be several labels, as `Rock|Folk`.
 
     Raises:
         CatalogError: no such folder, no audio, or too few clips of a label.
@@ -51,16 +53,17 @@ def load_folders(root: str | Path, genres: Sequence[str] = (), seed: int = 0) ->
         known = [column for column in ("artist", "album", "title", "split") if column in metadata.columns]
         rows = metadata.drop_duplicates("path").set_index("path")[known]
         tracks = tracks.join(rows, on="track_id")
-    return _finish(tracks, genres, seed)
+    return _finish(tracks, genres, seed, multi_label)
 
 
-def load_csv(table_path: str | Path, genres: Sequence[str] = (), seed: int = 0) -> Catalog:
+def load_csv(table_path: str | Path, genres: Sequence[str] = (), seed: int = 0, multi_label: bool = False) -> Catalog:
     """Loads a CSV with the columns `path` and `label`, and any of split, artist, album, title and track_id.
 
     Args:
         table_path: the table; its paths are absolute, or relative to its folder.
         genres: labels to keep, whatever their case; empty means all.
         seed: of the split, where the table has no column `split`.
+        multi_label: whether a label may be several, as `Rock|Folk`.
 
     Raises:
         CatalogError: the table cannot be read, lacks a column or is empty.
@@ -76,20 +79,20 @@ def load_csv(table_path: str | Path, genres: Sequence[str] = (), seed: int = 0) 
     tracks = table.assign(path=[str(table_path.parent / path) for path in table["path"]])
     if "track_id" not in tracks:
         tracks["track_id"] = table["path"]
-    return _finish(tracks, genres, seed)
+    return _finish(tracks, genres, seed, multi_label)
 
 
-def _finish(tracks: pd.DataFrame, genres: Sequence[str], seed: int) -> Catalog:
-    catalog = make_catalog(tracks, genres)
+def _finish(tracks: pd.DataFrame, genres: Sequence[str], seed: int, multi_label: bool) -> Catalog:
+    catalog = make_catalog(tracks, genres, (), multi_label)
     tracks = catalog.tracks
     split = tracks["split"].fillna("").str.strip().str.lower()
     if (split == "").all():
-        split, note = assign_splits(tracks, seed)
-        return make_catalog(tracks.assign(split=split), (), (*catalog.notes, note))
+        split, note = assign_splits(tracks, catalog.label_names(tracks), seed)
+        return dataclasses.replace(catalog, tracks=tracks.assign(split=split), notes=(*catalog.notes, note))
     unknown = sorted(set(split) - set(_SPLIT_NAMES))
     if unknown:
         found = ", ".join(repr(name) for name in unknown)
         raise CatalogError(
             f"expected every split to be one of {', '.join(_SPLIT_NAMES)}, found {found}; mend the table"
         )
-    return make_catalog(tracks.assign(split=split.map(_SPLIT_NAMES)), (), catalog.notes)
+    return dataclasses.replace(catalog, tracks=tracks.assign(split=split.map(_SPLIT_NAMES)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
@@ -11,14 +13,16 @@ from pipeline.catalog import CatalogError
 _MAX_FOLDS = 10
 
 
-def assign_splits(tracks: pd.DataFrame, seed: int = 0) -> tuple[pd.Series, str]:
+def assign_splits(tracks: pd.DataFrame, labels: pd.Series, seed: int = 0) -> tuple[pd.Series, str]:
     """Splits clips in about 80 % training, 10 % validation and 10 % test.
 
     Clips of one artist (of one album, where only that is known) stay together. With fewer than ten artists a label
-    the two smaller splits grow to a share that still gives each label something.
+    the two smaller splits grow to a share that still gives each label something. A clip with several labels counts as
+    one of its rarest.
 
     Args:
-        tracks: rows with label, artist and album.
+        tracks: rows with artist and album.
+        labels: each row's labels, under its index (`Catalog.label_names`).
         seed: of the split.
 
     Returns:
@@ -29,7 +33,7 @@ def assign_splits(tracks: pd.DataFrame, seed: int = 0) -> tuple[pd.Series, str]:
     """
     grouped = bool((tracks["artist"] != "").any() or (tracks["album"] != "").any())
     group = artist_groups(tracks)
-    group_counts = group.groupby(tracks["label"]).nunique()
+    group_counts = group.reindex(labels.index).groupby(labels.to_numpy()).nunique()
     scarce = group_counts[group_counts < 3]
     if len(scarce):
         unit = "artists" if grouped else "clips"
@@ -40,12 +44,21 @@ def assign_splits(tracks: pd.DataFrame, seed: int = 0) -> tuple[pd.Series, str]:
         )
     folds = int(min(_MAX_FOLDS, group_counts.min()))
     splitter = (StratifiedGroupKFold if grouped else StratifiedKFold)(folds, shuffle=True, random_state=seed)
-    parts = splitter.split(np.zeros(len(tracks)), tracks["label"], group if grouped else None)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")  # the rarest label of fewer clips than parts
+        parts = list(splitter.split(np.zeros(len(tracks)), _rarest(labels), group if grouped else None))
     split = pd.Series("training", index=tracks.index)
     for name, (_, rows) in zip(("test", "validation"), parts, strict=False):
         split.iloc[rows] = name
     how = "artists (or albums) kept together" if grouped else "clip by clip, because no table names the artists"
     return split, f"split by seed {seed} into {folds} parts, one each for validation and test: {how}"
+
+
+def _rarest(labels: pd.Series) -> pd.Series:
+    """The rarest label of each row."""
+    counts = labels.map(labels.value_counts()).to_numpy()
+    by_rarity = labels.iloc[np.argsort(counts, kind="stable")]
+    return by_rarity[~by_rarity.index.duplicated()].sort_index()
 
 
 def artist_groups(tracks: pd.DataFrame) -> pd.Series:

@@ -117,7 +117,7 @@ def test_label_of_one_artist_is_refused_by_name():
         {"label": ["Rock"] * 9 + ["Jazz"] * 9, "artist": ["only"] * 9 + list("abcdefghi"), "album": ""}
     )
     with pytest.raises(CatalogError, match=r"at least 3 artists .* Rock \(1\)"):
-        assign_splits(tracks)
+        assign_splits(tracks, tracks["label"])
 
 
 def test_unknown_genre_names_the_nearest_first(tmp_path: Path):

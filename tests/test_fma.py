@@ -1,6 +1,7 @@
 """The Free Music Archive loader, on tables in its real format and on the real tables' beginning."""
 
 import csv
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -74,7 +75,18 @@ def test_track_in_two_chosen_genres_is_dropped_and_counted(tmp_path: Path):
     (tmp_path / "fma_large").mkdir()
     catalog = load_fma(tmp_path, "large", ("Rock", "Hip-Hop"))
     assert ids(catalog) == [2, 5, 10, 140]
-    assert "left out 1 tracks that belong to two or more of the chosen genres" in catalog.notes
+    assert any("left out 1 tracks that belong to two or more of the chosen genres" in note for note in catalog.notes)
+
+
+def test_track_in_two_chosen_genres_has_both_labels(tmp_path: Path):
+    write_tables(tmp_path)
+    (tmp_path / "fma_large").mkdir()
+    catalog = load_fma(tmp_path, "large", ("Rock", "Punk", "Hip-Hop"), multi_label=True)
+    assert dict(zip(catalog.tracks["track_id"], catalog.tracks["label"], strict=True)) == {
+        2: "Hip-Hop", 5: "Rock", 10: "Punk|Rock", 140: "Punk|Rock", 141: "Hip-Hop|Rock",
+    }  # fmt: skip
+    assert catalog.targets(catalog.tracks).tolist() == [[1, 0, 0], [0, 0, 1], [0, 1, 1], [0, 1, 1], [1, 0, 1]]
+    assert "3 tracks have two or more labels" in catalog.notes
 
 
 def test_paths_and_artists_of_one_name(tmp_path: Path):
@@ -123,6 +135,15 @@ def test_real_tables(tmp_path: Path):
     labels = catalog.tracks.set_index("track_id")["label"]
     assert labels.to_dict() == rows["track", "genre_top"].to_dict()
     assert catalog.tracks.set_index("track_id")["split"].to_dict() == rows["set", "split"].to_dict()
+    # Several labels a track: every root genre of its genres_all, of whatever depth.
+    several = load_fma(tmp_path, "full", keep_known_bad_clips=True, multi_label=True)
+    genres = pd.read_csv(source / "genres.csv", index_col=0)
+    root_title = genres["title"].loc[genres["top_level"]].set_axis(genres.index)
+    roots = {i: {root_title[g] for g in json.loads(ids)} for i, ids in truth["track", "genres_all"].items()}
+    assert {i: set(label.split("|")) for i, label in several.tracks.set_index("track_id")["label"].items()} == {
+        i: titles for i, titles in roots.items() if titles
+    }
+    assert several.targets(several.tracks).sum(axis=1).max() > 1
     punk = load_fma(tmp_path, "full", ("Punk", "Hip-Hop")).tracks
     assert all(
         "25" in text for text in truth.loc[punk.loc[punk["label"] == "Punk", "track_id"], ("track", "genres_all")]
