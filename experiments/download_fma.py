@@ -48,14 +48,17 @@ class _Bar:
 
     def __init__(self) -> None:
         self._bar: tqdm | None = None
+        self._stage, self._done = "", 0
 
     def __call__(self, stage: str, done: int, total: int | None) -> None:
-        if self._bar is None or self._bar.desc != stage or done < self._bar.n:
+        if self._bar is None or stage != self._stage or done < self._done:
             self._close()
+            self._stage, self._done = stage, done
             self._bar = console.progress(
                 None, total, stage, initial=done, unit="B", unit_scale=True, unit_divisor=1024, leave=False
             )
-        self._bar.update(done - self._bar.n)
+        self._bar.update(done - self._done)
+        self._done = done
 
     def say(self, text: str) -> None:
         self._close()
@@ -108,8 +111,8 @@ def _intention(step: Step, base_url: str) -> str:
     if step.done:
         how = "the SHA-1" if _VERIFY_FILES.value else "the size"
         return f"{name}: nothing to do, every file has {how} that it had when it was verified"
-    lost = f"{some(step.lost)} missing or changed; " * bool(step.lost)
-    fetch = f"fetch {gib(step.fetch_bytes)} from {base_url}{step.path.name}, " * bool(step.fetch_bytes)
+    lost = f"{some(step.lost)} missing or changed; " if step.lost else ""
+    fetch = f"fetch {gib(step.fetch_bytes)} from {base_url}{step.path.name}, " if step.fetch_bytes else ""
     return f"{name}: {lost}{fetch}extract about {gib(step.extract_bytes)}"
 
 

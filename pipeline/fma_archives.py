@@ -172,7 +172,7 @@ def carry_out(
                 f"rename it to {path.name}.part if it is the beginning of the archive, to have the rest fetched"
             )
         result = extract(path, progress)
-        say(f"{archive.name}: {result.written:,} files written, {result.kept:,} were there; every SHA-1 verified")
+        say(f"{archive.name}: files written: {result.written:,}, kept: {result.kept:,}; every SHA-1 verified")
         if result.unlisted:
             say(f"note: {archive.name}/checksums leaves out {some(result.unlisted)}: verified by CRC-32")
         if result.absent:
