@@ -5,7 +5,7 @@ DEMO_DATA := data/demo
 DEMO_RUN := runs/demo
 DEMO_EXPORT := exports/demo
 
-.PHONY: demo test lint format typecheck benchmark lock clean
+.PHONY: demo test fuzz lint format typecheck benchmark lock clean
 
 demo: $(VENV)/installed
 	$(PYTHON) -m experiments.make_demo_data --data_dir=$(DEMO_DATA)
@@ -17,6 +17,10 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed lint
 	$(PYTHON) -m pytest
+
+# An hour or more. FUZZ="--target=decode_tfio --inputs=100 --seed=1" for less; see tests/fuzz/__main__.py.
+fuzz: $(VENV)/installed
+	PYTHONPATH=.:tests $(PYTHON) -m fuzz $(FUZZ)
 
 lint: $(VENV)/installed
 	$(PYTHON) -m ruff check .

@@ -14,10 +14,23 @@ import pandas as pd
 COLUMNS = ("track_id", "path", "label", "split", "artist", "album", "title")
 SPLITS = ("training", "validation", "test")
 LABEL_SEPARATOR = "|"  # between the labels of a clip that has several
+# Longer than the longest path, and than any name: such a field is damage, and every table and plot would suffer it.
+_MAX_TEXT = 4096
+_MAX_MESSAGE = 2000
 
 
 class CatalogError(ValueError):
-    """A data set that cannot be used as it is; the message says what was expected, what was found, and the remedy."""
+    """A data set that cannot be used as it is; the message says what was expected, what was found, and the remedy.
+
+    A message that quotes a table at great length is cut short.
+    """
+
+    def __init__(self, message: str):
+        super().__init__(
+            message
+            if len(message) <= _MAX_MESSAGE
+            else f"{message[: _MAX_MESSAGE // 2]} … {message[-_MAX_MESSAGE // 2 :]}"
+        )
 
 
 class ArtistLeakError(CatalogError):
@@ -89,9 +102,16 @@ def make_catalog(
     """Builds a catalog from rows whose labels are names, keeping only the labels in `genres` (all if empty).
 
     Raises:
-        CatalogError: a genre is unknown, or there is no clip.
+        CatalogError: a genre is unknown, a text is too long, or there is no clip.
     """
     tracks = tracks.reindex(columns=list(COLUMNS)).fillna({"artist": "", "album": "", "title": ""})
+    for column in ("path", "label", "artist", "album", "title"):
+        longest = max(tracks[column], key=len, default="")
+        if len(longest) > _MAX_TEXT:
+            raise CatalogError(
+                f"expected at most {_MAX_TEXT} characters in the column {column}, found {len(longest)}: "
+                f"{longest[:40]!r}…; mend the table"
+            )
     names = _names(tracks.reset_index(drop=True), multi_label)
     present = sorted(names[names != ""].unique())
     wanted = [resolve_name(genre, present, "genre") for genre in genres] or present
@@ -181,11 +201,17 @@ def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
         CatalogError: it cannot be read, or lacks a column.
     """
     try:
+        if _holds_nul(path):  # at which the parser would end a field: another path than the table's
+            raise CatalogError(f"expected a CSV table in UTF-8 at {path}, found NUL bytes in it; save it as UTF-8 text")
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
         raise CatalogError(f"expected a table at {path}, found nothing there; check the path") from None
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise CatalogError(f"expected a CSV table in UTF-8 at {path}, but it cannot be read: {error}") from error
+    if not isinstance(table.index, pd.RangeIndex):  # the first fields of each row have become its name
+        raise CatalogError(
+            f"expected as many fields in every row as in the header of {path}, found more in each; quote those with commas"
+        )
     absent = [column for column in needed if column not in table.columns]
     if absent:
         raise CatalogError(
@@ -193,3 +219,8 @@ def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
             f"(its columns: {', '.join(table.columns)}); add or rename them"
         )
     return table
+
+
+def _holds_nul(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return any(b"\0" in block for block in iter(lambda: file.read(1 << 20), b""))

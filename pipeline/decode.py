@@ -126,10 +126,11 @@ def _open(path: str | os.PathLike[str]) -> Iterator[tuple[soundfile.SoundFile, i
     try:
         with soundfile.SoundFile(os.fsencode(path)) as sound:  # bytes: a name need not be text
             samples = sound.frames
-            if sound.format != "MP3" or (counted := _counted_mp3_samples(path)) is None or counted == samples:
-                yield sound, _positive(samples)
+            counted = _counted_mp3_samples(path, *_version(path)) if sound.format == "MP3" else samples
+            if counted is None:
+                yield sound, _credible(samples, sound.samplerate, path)
                 return
-            if counted < samples:
+            if counted <= samples:
                 yield sound, _positive(counted)
                 return
         # libsndfile would stop early: show it the stream behind an Info frame that states the true length.
@@ -137,7 +138,7 @@ def _open(path: str | os.PathLike[str]) -> Iterator[tuple[soundfile.SoundFile, i
             yield sound, _positive(sound.frames)
     except soundfile.LibsndfileError as error:
         raise DecodeError(_open_failure(path, error)) from error
-    except (OSError, RuntimeError, TypeError) as error:
+    except (OSError, RuntimeError, TypeError, MemoryError) as error:
         raise DecodeError(f"cannot be read: {error}") from error
 
 
@@ -238,10 +239,11 @@ def _constant_rate(path: str, *version: int) -> tuple[mp3_excerpt.ConstantRateMp
 
 
 def _open_failure(path: str, error: soundfile.LibsndfileError) -> str:
-    if not os.path.exists(path):
+    try:
+        if os.path.getsize(path) == 0:
+            return "empty file"
+    except OSError:
         return "file not found"
-    if os.path.getsize(path) == 0:
-        return "empty file"
     # libsndfile 1.2 answers "File does not exist …" (code 7) for any MP3-like file in which it finds no frame.
     return "not recognised as audio" if error.code == 7 else f"not decodable: {error.error_string.rstrip('.')}"
 
@@ -252,12 +254,23 @@ def _positive(samples: int) -> int:
     return samples
 
 
+def _credible(samples: int, sample_rate_hz: int, path: str) -> int:
+    """Returns the length that an MP3's header promises, unless no file of its size can hold that much."""
+    file_bytes = os.path.getsize(path)
+    tolerance = mp3_frames.TRUNCATION_TOLERANCE_SECONDS * sample_rate_hz
+    if samples > mp3_frames.MAX_SAMPLES_PER_BYTE * file_bytes + tolerance:
+        promised = samples / sample_rate_hz
+        raise DecodeError(f"truncated: its header promises {promised:.2f} s, more than its {file_bytes} bytes can hold")
+    return _positive(samples)
+
+
 @functools.lru_cache(maxsize=200_000)
-def _counted_mp3_samples(path: str) -> int | None:
+def _counted_mp3_samples(path: str, *version: int) -> int | None:
     """Counts an MP3's samples per channel from its frame headers; None where a Xing/Info frame already states them.
 
-    Cached: the count reads the whole file, and a clip is cropped again in every epoch.
+    Cached, by the file's version too: the count reads the whole file, and a clip is cropped again in every epoch.
     """
+    del version
     with open(path, "rb") as file:
         tag_bytes = mp3_frames.skip_id3v2(file.read(_HEAD_BYTES))
         file.seek(tag_bytes)

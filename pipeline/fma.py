@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.catalog import Catalog, CatalogError, join_labels, make_catalog, read_table, resolve_name
+from pipeline.catalog import SPLITS, Catalog, CatalogError, join_labels, make_catalog, read_table, resolve_name
 
 SUBSETS = ("small", "medium", "large", "full")
 
@@ -84,7 +84,7 @@ def read_genres(path: Path) -> pd.DataFrame:
     table = read_table(path, ("genre_id", "parent", "title"))
     try:
         return table.astype({"genre_id": int, "parent": int})
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise CatalogError(f"expected whole numbers for genre_id and parent in {path}: {error}") from error
 
 
@@ -155,6 +155,8 @@ def _read_tracks(path: Path) -> pd.DataFrame:
     if absent:
         raise CatalogError(f"expected the columns {', '.join(absent)} in {path}, found none of that name")
     places = {0: "track_id"} | {header.index(column): name for column, name in _COLUMNS.items()}
+    if "track_id" not in places.values() or len(places) <= len(_COLUMNS):
+        raise CatalogError(f"expected the track ids in the first column of {path}, found another column there")
     order = sorted(places)
     try:
         tracks = pd.read_csv(
@@ -168,8 +170,14 @@ def _read_tracks(path: Path) -> pd.DataFrame:
         )
         tracks["track_id"] = tracks["track_id"].astype(int)
         tracks["genres_all"] = tracks["genres_all"].map(lambda ids: frozenset(json.loads(ids or "[]")))
-    except (ValueError, TypeError, pd.errors.ParserError) as error:
+    # A number of too many digits overflows, and a list of very many lists nests too deeply.
+    except (ValueError, TypeError, OverflowError, RecursionError, pd.errors.ParserError) as error:
         raise CatalogError(f"expected FMA's tracks.csv at {path}, but a row cannot be read: {error}") from error
+    if (tracks["track_id"] < 0).any():
+        raise CatalogError(f"expected track ids of 0 and more in {path}, found {tracks['track_id'].min()}")
+    unknown = sorted(set(tracks["split"]) - set(SPLITS))
+    if unknown:
+        raise CatalogError(f"expected the splits {', '.join(SPLITS)} in {path}, found {', '.join(map(repr, unknown))}")
     return tracks
 
 

@@ -25,6 +25,8 @@ _SAMPLE_RATES_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (1102
 # Info frames cut by ffmpeg promise a frame more than can be decoded, and a stream's last frame may be cut short:
 # only a shortfall beyond this is a truncated file.
 TRUNCATION_TOLERANCE_SECONDS = 0.1
+# A frame of the lowest bit rate, 24 bytes for 576 samples: what promises more than this cannot hold it.
+MAX_SAMPLES_PER_BYTE = 24
 # libmpg123 gives up looking for a frame after this many bytes too.
 MAX_JUNK_BYTES = 65536
 

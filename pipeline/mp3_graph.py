@@ -75,7 +75,7 @@ def count_file_crops(path: tf.Tensor, crop_seconds: float) -> tf.Tensor:
         return tf.constant(1, tf.int64)
     stream = read_stream(_read(path))
     crops = tf.math.ceil(clip_samples(stream) / tf.math.ceil(crop_seconds * _rate(stream)))
-    return tf.where(stream.found, tf.cast(tf.maximum(crops, 1), tf.int64), 1)
+    return tf.where(stream.found & stream.is_credible, tf.cast(tf.maximum(crops, 1), tf.int64), 1)
 
 
 def decode_mp3(mp3: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -147,8 +147,9 @@ def decode_mp3_crop(
     # Half a frame more, because a fragment of a few bytes would cost the frame before it; where places are a guess, a
     # hundredth of the stream.
     spare = tf.where(stream.is_even, tf.constant(0.5, tf.float64), 1 + stream.frame_count / 100)
-    end = byte_place(stream, last) + tf.cast(spare * stream.frame_bytes, tf.int32)
-    end = tf.where(last >= stream.frame_count, size, tf.minimum(end, size))
+    end = tf.cast(byte_place(stream, last), tf.float64) + spare * stream.frame_bytes
+    end = tf.cast(tf.minimum(end, tf.cast(size, tf.float64)), tf.int32)
+    end = tf.maximum(tf.where(last >= stream.frame_count, size, end), begin)
     first += tf.round(tf.cast(begin - guess, tf.float64) / stream.frame_bytes)
     decoded = _decode_range(mp3, begin, tf.where(stream.found, end - begin, 0))
 
@@ -208,6 +209,13 @@ def _failure(
             (size == 0, lambda: tf.constant("empty file")),
             (~stream.found, lambda: tf.constant("not recognised as MP3: no MPEG audio frame in its first 64 KiB")),
             (samples == 0, lambda: tf.constant("not decodable as MP3")),
+            (
+                ~stream.is_credible,
+                lambda: tf.strings.format(
+                    "truncated: its header promises {} samples, more than its {} bytes can hold",
+                    (stream.promised_samples, size),
+                ),
+            ),
             (tf.cast(missing, tf.float64) > mp3_frames.TRUNCATION_TOLERANCE_SECONDS * _rate(stream), truncated),
         ],
         default=lambda: tf.constant(""),

@@ -16,6 +16,7 @@ from pipeline import mp3_frames
 
 _DECODER_DELAY = 529  # samples by which every Layer III decoder is late
 _MAX_FRAME_BYTES = 2048  # more than any frame has
+_MIN_FRAME_BYTES = 24
 _FIRST_LOOK_BYTES = 512
 _COUNTED_BYTES = 1 << 22
 
@@ -32,7 +33,8 @@ class Stream(NamedTuple):
         frame_bytes: mean length of a frame, float64.
         frame_count: number of frames of audio, float64: stated by a Xing or Info frame, else counted.
         is_even: whether all frames are about equally long, so that a frame's place says its number.
-        promised_samples: what such a frame states; 0 without one.
+        promised_samples: what such a frame states, at most 2^31 - 1; 0 without one.
+        is_credible: whether a file of that size can hold so many frames.
         delay_samples: of encoder and decoder at the beginning, to be cut; 0 without one.
         padding_samples: at the end, to be cut; 0 without one.
         byte_places: where each hundredth of the stream begins, float64 [101].
@@ -47,6 +49,7 @@ class Stream(NamedTuple):
     frame_count: tf.Tensor
     is_even: tf.Tensor
     promised_samples: tf.Tensor
+    is_credible: tf.Tensor
     delay_samples: tf.Tensor
     padding_samples: tf.Tensor
     byte_places: tf.Tensor
@@ -75,10 +78,11 @@ def read_stream(mp3: tf.Tensor) -> Stream:
     counts_frames = (is_variable | is_constant) & (announced[0] == 1)
     has_table = is_variable & counts_frames & (announced[2] == 1)
     gapless = tag + 8 + tf.reduce_sum(announced * [4, 4, 100, 4]) + 21
-    delay_and_padding = _big_endian(data, gapless, 3)  # 12 bits each
+    delay_and_padding = tf.cast(_big_endian(data, gapless, 3), tf.int32)  # 12 bits each
     in_frame = gapless + 3 <= header.frame_bytes
-    stated_count = tf.cast(_big_endian(data, fields[0], 4), tf.float64)
-    stated_bytes = tf.where(announced[1] == 1, _big_endian(data, fields[1], 4), size - start - place)
+    stated_count = _big_endian(data, fields[0], 4)
+    bytes_behind = tf.cast(size - start - place, tf.float64)
+    stated_bytes = tf.where(announced[1] == 1, _big_endian(data, fields[1], 4), bytes_behind)
 
     length_frame = is_variable | is_constant | _has(data, 36, b"VBRI")
     offset = tf.minimum(start + place + tf.where(length_frame, header.frame_bytes, 0), size)
@@ -92,11 +96,14 @@ def read_stream(mp3: tf.Tensor) -> Stream:
         ],
         default=lambda: _count_frames(mp3, offset, header.kind),
     )
-    frame_bytes = tf.maximum(frame_bytes, 1)
+    frame_bytes = tf.maximum(frame_bytes, _MIN_FRAME_BYTES)
     frame_count = tf.where(counts_frames, stated_count, bytes_left / frame_bytes)
 
-    table = tf.cast(data[fields[2] : fields[2] + 100], tf.float64) / 256 * tf.cast(stated_bytes, tf.float64)
-    by_table = tf.concat([table, [tf.cast(stated_bytes, tf.float64)]], axis=0) + tf.cast(start + place, tf.float64)
+    promised = tf.where(counts_frames, stated_count, 0) * tf.cast(header.samples, tf.float64)
+    capacity = mp3_frames.MAX_SAMPLES_PER_BYTE * tf.cast(size, tf.float64)
+
+    table = tf.cast(data[fields[2] : fields[2] + 100], tf.float64) / 256 * stated_bytes
+    by_table = tf.concat([table, [stated_bytes]], axis=0) + tf.cast(start + place, tf.float64)
     even = tf.cast(offset, tf.float64) + tf.range(101, dtype=tf.float64) / 100 * frame_count * frame_bytes
     return Stream(
         found=tf.size(frames.places) > 0,
@@ -107,10 +114,11 @@ def read_stream(mp3: tf.Tensor) -> Stream:
         frame_bytes=frame_bytes,
         frame_count=frame_count,
         is_even=is_even,
-        promised_samples=tf.where(counts_frames, tf.cast(stated_count, tf.int32), 0) * header.samples,
+        promised_samples=tf.cast(tf.minimum(promised, tf.int32.max), tf.int32),
+        is_credible=promised <= capacity + mp3_frames.TRUNCATION_TOLERANCE_SECONDS * rate,
         delay_samples=tf.where(counts_frames, tf.where(in_frame, delay_and_padding // 4096, 0) + _DECODER_DELAY, 0),
         padding_samples=tf.where(counts_frames & in_frame, tf.maximum(delay_and_padding % 4096 - _DECODER_DELAY, 0), 0),
-        byte_places=tf.where(has_table, by_table, even),
+        byte_places=tf.clip_by_value(tf.where(has_table, by_table, even), 0, tf.cast(size, tf.float64)),
     )
 
 
@@ -232,4 +240,6 @@ def _has(data: tf.Tensor, place: tf.Tensor | int, tag: bytes) -> tf.Tensor:
 
 
 def _big_endian(data: tf.Tensor, place: tf.Tensor, size: int) -> tf.Tensor:
-    return tf.reduce_sum(data[place : place + size] * [256**i for i in reversed(range(size))])
+    """An unsigned number, float64: exact, where int32 would overflow."""
+    digits = tf.cast(data[place : place + size], tf.float64)
+    return tf.reduce_sum(digits * [256.0**i for i in reversed(range(size))])

@@ -1,0 +1,35 @@
+"""Good and odd MP3s to damage."""
+
+import functools
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from conftest import SHARED_DATA, music, write_mp3
+
+_RATES_HZ = (44100, 48000, 32000, 22050, 24000, 16000, 11025, 8000)
+_MAX_ODD_BYTES = 100_000
+
+
+@functools.cache
+def encoded_mp3s() -> list[bytes]:
+    """Of every kind of rate, one channel and two, constant and variable; 0.7 s each."""
+    made = []
+    with tempfile.TemporaryDirectory() as folder:
+        for i, rate_hz in enumerate(_RATES_HZ):
+            for channels in (1, 2):
+                audio = music(0.7, rate_hz, channels, seed=i) * np.linspace(0, 1, round(0.7 * rate_hz))[:, np.newaxis]
+                path = write_mp3(Path(folder) / "seed.mp3", audio, rate_hz, variable=(i + channels) % 2 == 0)
+                made.append(path.read_bytes())
+    return made
+
+
+@functools.cache
+def odd_mp3s() -> list[bytes]:
+    """The small ones among the shared odd files; none where they are absent."""
+    files = sorted((SHARED_DATA / "odd_mp3").glob("*/*.mp3"))
+    return [file.read_bytes() for file in files if 0 < file.stat().st_size <= _MAX_ODD_BYTES]
+
+
+def all_mp3s(with_shared: bool = True) -> list[bytes]:
+    return encoded_mp3s() + (odd_mp3s() if with_shared else [])
