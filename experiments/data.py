@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from experiments.atomic import written_whole
@@ -16,6 +16,7 @@ from pipeline.failures import FailureLedger
 from pipeline.fma import load_fma
 from pipeline.folders import load_csv, load_folders
 from pipeline.probe import leave_out_undecodable, probe_file
+from pipeline.records import load_records
 
 FAILURES_FILE = "failures.csv"
 
@@ -28,6 +29,8 @@ def load_catalog(settings: Settings) -> Catalog:
         return load_folders(settings.data_dir, settings.genres, settings.seed, settings.multi_label)
     if settings.dataset == "csv":
         return load_csv(settings.data_dir, settings.genres, settings.seed, settings.multi_label)
+    if settings.dataset == "records":
+        return load_records(settings.data_dir, settings.genres, settings.multi_label)
     if settings.dataset == "demo":
         write_demo_data(settings.data_dir, progress=lambda items, total: progress(items, total, "demo data"))
     return load_fma(
@@ -102,12 +105,13 @@ def write_failures(path: Path, ledger: FailureLedger, catalog: Catalog) -> None:
             writer.writerow((track_id, failed, split, label, failure.reason, failure.occurrences))
 
 
-def read_failures(path: Path, ledger: FailureLedger) -> None:
-    """Takes up the failures that an earlier part of the run has written, unless the file has been repaired since."""
+def read_failures(path: Path, ledger: FailureLedger, paths: Iterable[str]) -> None:
+    """Takes up the failures of these files that an earlier part of the run has written, unless they are repaired."""
     if not path.is_file():
         return
+    known = set(paths)  # an earlier part may have read its clips from elsewhere
     for row in failure_rows(path):
-        if not probe_file(row["path"]).decodable:
+        if row["path"] in known and not probe_file(row["path"]).decodable:
             ledger.record(row["path"], row["reason"], int(row["occurrences"]))
 
 

@@ -20,7 +20,7 @@ from experiments.building import build_front_end
 from experiments.clips import stream_clips
 from experiments.data import FAILURES_FILE, describe_failures, prepare, write_failures
 from experiments.feature_plots import GenreImages, plot_components, plot_genres
-from experiments.settings import Settings
+from experiments.settings import Settings, require_one_label
 from layers.log_mel import LogMelSpectrogram
 from pipeline.failures import FailureLedger
 from pipeline.splits import artist_groups
@@ -62,6 +62,7 @@ def explore(
         raise ValueError(f"expected the vector to be one of {', '.join(VECTORS)}, received {vector!r}")
     if settings.crop_seconds == 0:
         raise ValueError("expected crops of one length, to average their images, received crop_seconds=0; use 5, say")
+    require_one_label(settings, "this look at the features")
     front_end = build_front_end(settings)
     catalog, ledger = prepare(settings, () if split == "all" else (split,))
     tracks = catalog.split(split)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.run_dir import read_predictions
+from pipeline.clip_bytes import clip_exists
 
 TOLERANCE = 1e-5  # largest difference of a probability
 HALF_TOLERANCE = 1e-3  # the same in half precision, whose results depend on the batch that they are computed in
@@ -35,7 +36,7 @@ def clips_to_check(run_dir: Path) -> pd.DataFrame:
     """
     table = read_predictions(run_dir, ("path", "predicted"))
     table = table[["path", "predicted", *_probability_columns(table)]].drop_duplicates("path")
-    there = table[[os.path.isfile(clip) for clip in table["path"]]]
+    there = table[[clip_exists(clip) for clip in table["path"]]]
     if there.empty:
         raise ValueError(
             f"expected the clips that {run_dir / 'predictions.csv'} names, to check the export with, found none of {len(table)}, such as "

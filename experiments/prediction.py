@@ -10,6 +10,7 @@ import numpy as np
 
 from experiments.exported import Classify, ClassifyMp3, ExportedModel
 from pipeline.audio_files import find_audio
+from pipeline.clip_bytes import read_clip
 from pipeline.dataset import eval_dataset, iterate
 from pipeline.decode import read_info
 from pipeline.failures import FailureLedger
@@ -109,11 +110,11 @@ def _predict_mp3(classify: ClassifyMp3, paths: Sequence[str]) -> Iterator[FilePr
         contents, unread = [], []
         for path in batch:
             try:
-                contents.append(Path(path).read_bytes())
+                contents.append(read_clip(path))
                 unread.append("")
             except OSError as error:
                 contents.append(b"")
-                unread.append(f"cannot be read: {error.strerror}")
+                unread.append(f"cannot be read: {error.strerror or error}")
         probabilities, undecoded = classify(contents)
         for i, path in enumerate(batch):
             reason = unread[i] or undecoded[i]

@@ -14,6 +14,7 @@ import numpy as np
 
 from experiments.report_data import ReportClip
 from experiments.report_figures import OTHERS, as_time, data_uri, draw_timeline, log_mel_uri, shown_classes
+from pipeline.clip_bytes import read_clip
 
 # Half characters (from file names that are not UTF-8) and control characters, which HTML cannot hold.
 _NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -36,7 +37,7 @@ def relative_url(path: str, folder: Path) -> str:
 
 def embedded_url(path: str) -> str:
     """A file's contents as its address."""
-    return data_uri(Path(path).read_bytes(), mimetypes.guess_type(path)[0] or "audio/mpeg")
+    return data_uri(read_clip(path), mimetypes.guess_type(path)[0] or "audio/mpeg")
 
 
 def clip_card(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from experiments.prediction import window_edges
 from experiments.run_dir import SETTINGS_FILE, read_data, read_metrics, read_predictions
 from experiments.settings import Settings, read_settings, require_one_label
 from layers.front_ends import find_front_end
+from pipeline.clip_bytes import clip_exists
 from pipeline.failures import FailureLedger
 
 IMAGE_COLUMNS = 108  # of a window, at most: enough for half a card's width each
@@ -206,7 +206,7 @@ def _listen(model: keras.Model, paths: list[str], settings: Settings) -> dict[st
     """Runs the model, and its front end alone, over every window of each clip."""
     ledger = FailureLedger(len(paths), max_failure_rate=1.0)
     for path in paths:
-        if not os.path.isfile(path):
+        if not clip_exists(path):
             ledger.record(path, "file not found")
     there = [path for path in dict.fromkeys(paths) if path not in ledger.failures]
     rows, windows, images = np.zeros(0, int), np.zeros((0, 1)), np.zeros((0, 1, 1), np.uint8)

@@ -19,6 +19,7 @@ from experiments.metrics import Calibration, calibration
 from experiments.report_clips import clip_card, embedded_url, percent, relative_url, text
 from experiments.report_data import ReportData, gather
 from experiments.report_figures import class_colours, draw_curve, draw_reliability
+from pipeline.clip_bytes import find_place
 
 _HERE = Path(__file__).resolve().parent
 _SIDE_BY_SIDE = 5  # classes of the widest confusion matrix that stands beside the clips
@@ -38,7 +39,8 @@ def render(data: ReportData, folder: Path, embed_audio: bool = False) -> str:
     for number, clip in enumerate(data.clips):
         url = ""
         if not clip.problem:
-            embedded = embed_audio and clip.misclassified
+            # A clip in a record shard has no file of its own to point at.
+            embedded = find_place(clip.path) is not None or (embed_audio and clip.misclassified)
             url = embedded_url(clip.path) if embedded else relative_url(clip.path, folder)
         cards.append(clip_card(number, clip, data.labels, colours, data.settings.crop_seconds, url))
     reliability = calibration(data.probabilities, data.truth)

@@ -17,7 +17,7 @@ from experiments.recipes import recipe_names
 flags.disclaim_key_flags()  # the flags belong to the script that defines them, and so stand in its --help
 
 FRONT_ENDS = ("log_mel", "trainable_mel", "pcen", "leaf")  # the names in `layers.front_ends`, which loads TensorFlow
-DATASETS = ("fma", "folders", "csv", "demo")
+DATASETS = ("fma", "folders", "csv", "demo", "records")
 
 
 def _setting(default: Any, group: str, help_text: str, choices: tuple[str, ...] = ()) -> Any:
@@ -33,7 +33,7 @@ class Settings:
         "data/demo",
         "data",
         "fma, demo: folder with fma_metadata/ and fma_small/ …; folders: root of <label>/**/*.mp3; csv: the table itself "
-        "(columns path, label, optionally split, artist, album, title, track_id).",
+        "(columns path, label, optionally split, artist, album, title, track_id); records: what pack_records wrote.",
     )
     subset: str = _setting("small", "data", "fma: small, medium, large or full; each includes the smaller ones.")
     genres: tuple[str, ...] = _setting(
@@ -85,7 +85,7 @@ class Settings:
     )
     multi_label: bool = _setting(
         False,
-        "training",
+        "data",
         "A clip may have several labels: fma: every chosen genre that it belongs to, so a genre and one below it too; "
         "others: labels separated by |. Each label gets a probability of its own and a threshold from validation.",
     )
@@ -170,6 +170,8 @@ ADDED_FIELDS = frozenset(
 
 # What may differ when a run is continued: it changes the speed or when to give up, not the result.
 FREE_FIELDS = frozenset(("decode_workers", "max_failure_rate"))
+# What records were packed with, and need not be told again.
+_SELECTION = ("subset", "genres", "keep_known_bad_clips", "probe_csv")
 
 
 def require_one_label(settings: Settings, what: str) -> None:
@@ -258,9 +260,14 @@ def read_settings(path: Path) -> Settings:
 
 
 def differences(old: Settings, new: Settings) -> list[str]:
-    """One line for each setting that differs and changes results."""
+    """One line for each setting that differs and changes results.
+
+    A run may go on from records of its files, or from the files of its records: whether the clips are the same is for
+    the data's identity to say.
+    """
+    free = FREE_FIELDS | ({"dataset", "data_dir", *_SELECTION} if "records" in (old.dataset, new.dataset) else set())
     return [
         f"{name}: {getattr(old, name)!r} there, {getattr(new, name)!r} now"
         for name in (field.name for field in dataclasses.fields(Settings))
-        if name not in FREE_FIELDS and getattr(old, name) != getattr(new, name)
+        if name not in free and getattr(old, name) != getattr(new, name)
     ]

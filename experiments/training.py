@@ -56,7 +56,7 @@ def train(settings: Settings, output_dir: str | Path) -> dict:
     model = build_model(settings, len(catalog.labels))
     batch_augmentation(settings)  # refuses settings out of range before anything is written
     open_run(run_dir, settings, catalog)
-    read_failures(run_dir / FAILURES_FILE, ledger)
+    read_failures(run_dir / FAILURES_FILE, ledger, catalog.tracks["path"])
     try:
         state = _fit(model, catalog, settings, ledger, run_dir)
         model.set_weights(state.best_weights)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from pipeline.clip_bytes import containing_file
+from pipeline.storage import is_file
 
 COLUMNS = ("track_id", "path", "label", "split", "artist", "album", "title")
 SPLITS = ("training", "validation", "test")
@@ -191,7 +193,9 @@ def check_artists(tracks: pd.DataFrame) -> None:
 
 def missing_files(tracks: pd.DataFrame) -> pd.Series:
     """A boolean for each row: whether its file does not exist."""
-    return ~tracks["path"].map(os.path.isfile).astype(bool)
+    files = tracks["path"].map(containing_file)
+    there = {file: is_file(file) for file in files.unique()}  # a shard holds many clips
+    return ~files.map(there).astype(bool)
 
 
 def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:

@@ -12,18 +12,22 @@ import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import soundfile
 import soxr
 
 from pipeline import mp3_excerpt, mp3_frames
+from pipeline.clip_bytes import clip_size, clip_version, find_place, open_clip, read_clip
 from pipeline.scratch import Scratch, borrowed_scratch
 
 # Of a crop: open, seek and (at a constant bit rate) bytes; libsndfile; sum of the channels; rate, mean and check.
 STAGES = ("read", "decode", "mono", "resample")
 Lap = Callable[[str], object]
 _HEAD_BYTES = 8192
+# A longer clip in a shard is read through calls back into Python, which wait for its lock, but only where it is needed.
+_MAX_IN_MEMORY_BYTES = 1 << 24
 
 
 def _no_lap(stage: str) -> None:
@@ -74,7 +78,7 @@ def decode_crop(
     """Decodes one crop of a file: seek, read, mono, resample.
 
     Args:
-        path: an audio file of any rate and number of channels that libsndfile reads.
+        path: an audio file of any rate and number of channels that libsndfile reads, or its place in a record shard.
         sample_rate_hz: rate of the returned waveform.
         crop_samples: length of the returned waveform in samples at `sample_rate_hz`; a clip that ends earlier is
             padded with zeros. 0 decodes the whole clip.
@@ -124,9 +128,9 @@ def _open(path: str | os.PathLike[str]) -> Iterator[tuple[soundfile.SoundFile, i
     """Opens a file; yields it with its true number of samples. Every failure in the block becomes a DecodeError."""
     path = os.fspath(path)
     try:
-        with soundfile.SoundFile(os.fsencode(path)) as sound:  # bytes: a name need not be text
+        with _open_sound(path) as sound:
             samples = sound.frames
-            counted = _counted_mp3_samples(path, *_version(path)) if sound.format == "MP3" else samples
+            counted = _counted_mp3_samples(path, *clip_version(path)) if sound.format == "MP3" else samples
             if counted is None:
                 yield sound, _credible(samples, sound.samplerate, path)
                 return
@@ -138,8 +142,30 @@ def _open(path: str | os.PathLike[str]) -> Iterator[tuple[soundfile.SoundFile, i
             yield sound, _positive(sound.frames)
     except soundfile.LibsndfileError as error:
         raise DecodeError(_open_failure(path, error)) from error
+    except FileNotFoundError as error:
+        raise DecodeError("file not found") from error
     except (OSError, RuntimeError, TypeError, MemoryError) as error:
         raise DecodeError(f"cannot be read: {error}") from error
+
+
+@contextmanager
+def _open_sound(path: str) -> Iterator[soundfile.SoundFile]:
+    """Opens a clip as libsndfile would its file, wherever its bytes are."""
+    if find_place(path) is None:
+        with soundfile.SoundFile(os.fsencode(path)) as sound:  # bytes: a name need not be text
+            yield sound
+        return
+    with open_clip(path) as file, borrowed_scratch() as scratch:
+        in_memory = file.size <= _MAX_IN_MEMORY_BYTES
+        try:
+            sound = soundfile.SoundFile(scratch.file_of([file.read()]) if in_memory else file, closefd=False)
+        except soundfile.LibsndfileError:
+            # Where the contents leave doubt, as of an MP3 behind junk, libsndfile goes by the name.
+            file.seek(0)
+            with scratch.named_file([file.read()], Path(path).suffix) as name:
+                sound = soundfile.SoundFile(name)
+        with sound:
+            yield sound
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +197,7 @@ def _read_crop(crop: _Crop, scratch: Scratch) -> tuple[np.ndarray, AudioInfo]:
 
 def _read_excerpt(crop: _Crop, scratch: Scratch) -> tuple[np.ndarray, AudioInfo] | None:
     """The same from an MP3 of constant bit rate, of which only the crop's bytes are read; None for all others."""
-    known = _constant_rate(crop.path, *_version(crop.path)) if crop.crop_samples else None
+    known = _constant_rate(crop.path, *clip_version(crop.path)) if crop.crop_samples else None
     if known is None:
         return None
     mp3, info = known
@@ -217,14 +243,6 @@ def _mean(total: np.ndarray, channels: int) -> np.ndarray:
     return waveform
 
 
-def _version(path: str) -> tuple[int, int]:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return 0, 0
-    return status.st_mtime_ns, status.st_size
-
-
 @functools.lru_cache(maxsize=200_000)
 def _constant_rate(path: str, *version: int) -> tuple[mp3_excerpt.ConstantRateMp3, AudioInfo] | None:
     """Describes an MP3 of constant bit rate. Cached, by the file's version too: it costs as much as a seek."""
@@ -240,7 +258,7 @@ def _constant_rate(path: str, *version: int) -> tuple[mp3_excerpt.ConstantRateMp
 
 def _open_failure(path: str, error: soundfile.LibsndfileError) -> str:
     try:
-        if os.path.getsize(path) == 0:
+        if clip_size(path) == 0:
             return "empty file"
     except OSError:
         return "file not found"
@@ -256,7 +274,7 @@ def _positive(samples: int) -> int:
 
 def _credible(samples: int, sample_rate_hz: int, path: str) -> int:
     """Returns the length that an MP3's header promises, unless no file of its size can hold that much."""
-    file_bytes = os.path.getsize(path)
+    file_bytes = clip_size(path)
     tolerance = mp3_frames.TRUNCATION_TOLERANCE_SECONDS * sample_rate_hz
     if samples > mp3_frames.MAX_SAMPLES_PER_BYTE * file_bytes + tolerance:
         promised = samples / sample_rate_hz
@@ -271,7 +289,7 @@ def _counted_mp3_samples(path: str, *version: int) -> int | None:
     Cached, by the file's version too: the count reads the whole file, and a clip is cropped again in every epoch.
     """
     del version
-    with open(path, "rb") as file:
+    with open_clip(path) as file:
         tag_bytes = mp3_frames.skip_id3v2(file.read(_HEAD_BYTES))
         file.seek(tag_bytes)
         head = file.read(_HEAD_BYTES)
@@ -286,8 +304,7 @@ def _counted_mp3_samples(path: str, *version: int) -> int | None:
 
 def _with_info_frame(path: str) -> io.BytesIO:
     """Returns an MP3's bytes with an Info frame that states their true length in front."""
-    with open(path, "rb") as file:
-        data = file.read()
+    data = read_clip(path)
     first = mp3_frames.find_frame(data, mp3_frames.skip_id3v2(data))
     if first is None:
         raise DecodeError("changed while it was being read")

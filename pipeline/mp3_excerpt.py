@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import struct
 
 from pipeline import mp3_frames
+from pipeline.clip_bytes import open_clip
 from pipeline.mp3_frames import FrameHeader
 
 _HEAD_BYTES = 8192
@@ -62,7 +62,7 @@ class ConstantRateMp3:
         last_sample = start + samples + _MAX_DELAY_SAMPLES + _MAX_PADDING_SAMPLES
         end = min(self.frame_count, last_sample // header.samples + 2)
         guess = self.offset + int(first * size)
-        with open(path, "rb", buffering=0) as file:
+        with open_clip(path) as file:
             file.seek(guess - 1)
             data = file.read(int((end - first) * size) + 3)
         # Encoders pad a frame when a byte's worth of rounding has come together: the place is off by one at most.
@@ -86,11 +86,11 @@ class ConstantRateMp3:
 
 def describe(path: str) -> ConstantRateMp3 | None:
     """Describes an MP3 of constant bit rate; None for every other file, also where its Info frame leaves doubt."""
-    with open(path, "rb") as file:
+    with open_clip(path) as file:
         tag_bytes = mp3_frames.skip_id3v2(file.read(_HEAD_BYTES))
         file.seek(tag_bytes)
         head = file.read(_HEAD_BYTES)
-        file_bytes = os.fstat(file.fileno()).st_size
+        file_bytes = file.size
     found = mp3_frames.find_frame(head, 0)
     if found is None:
         return None

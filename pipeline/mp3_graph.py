@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from pipeline import mp3_frames
 from pipeline.mp3_header_ops import Stream, byte_place, next_frame, read_stream
+from pipeline.record_reader import is_in_record, read_record
 from pipeline.resample import resample
 
 
@@ -52,7 +53,7 @@ def decode_file(
     """Decodes a crop of an MP3 file, or with `crop_samples=0` all of it, to mono at a given rate.
 
     Args:
-        path: string scalar.
+        path: string scalar, of a file or of a place in a record shard.
         sample_rate_hz: rate of the returned waveform.
         crop_samples: its length in samples; 0: the whole clip's.
         position: where the crop starts, as a fraction of the possible starts, 0...1.
@@ -178,8 +179,12 @@ def decode_mp3_crop(
 
 
 def _read(path: tf.Tensor) -> tf.Tensor:
-    """Reads a file; the empty string if it cannot be read."""
-    return _attempt(path, tf.io.read_file, tf.constant(""))
+    """Reads a clip's bytes; the empty string if they cannot be read."""
+
+    def read(path: tf.Tensor) -> tf.Tensor:
+        return tf.cond(is_in_record(path), lambda: read_record(path), lambda: tf.io.read_file(path))
+
+    return _attempt(path, read, tf.constant(""))
 
 
 def clip_samples(stream: Stream) -> tf.Tensor:

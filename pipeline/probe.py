@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.catalog import Catalog, CatalogError, read_table
+from pipeline.clip_bytes import clip_size
 from pipeline.decode import DecodeError, decode_blocks, read_info
 
 Progress = Callable[[Iterable, int], Iterable]
@@ -129,6 +130,6 @@ def _read_rows(path: Path) -> dict[str, dict[str, str]]:
 
 def _file_bytes(path: str) -> int:
     try:
-        return os.path.getsize(path)
+        return clip_size(path)
     except OSError:
         return 0

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import collections
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 
@@ -35,6 +37,15 @@ class Scratch:
         os.ftruncate(self._file, os.pwritev(self._file, pieces, 0))
         os.lseek(self._file, 0, os.SEEK_SET)
         return self._file
+
+    @contextmanager
+    def named_file(self, pieces: list[bytes], suffix: str) -> Iterator[str]:
+        """The same under a name that ends with `suffix`, as long as the block runs."""
+        file = self.file_of(pieces)
+        with tempfile.TemporaryDirectory() as folder:
+            link = Path(folder) / f"clip{suffix}"
+            link.symlink_to(f"/proc/self/fd/{file}")
+            yield str(link)
 
 
 _idle_scratch: collections.deque[Scratch] = collections.deque()

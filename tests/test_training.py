@@ -251,7 +251,7 @@ def test_repaired_file_no_longer_counts(clips, tmp_path: Path):
     failed = tmp_path / "failures.csv"
     failed.write_text(f"path,reason,occurrences\n{clips[0]},file not found,3\n{tmp_path}/gone.mp3,file not found,2\n")
     ledger = FailureLedger(2, 0.5)
-    read_failures(failed, ledger)
+    read_failures(failed, ledger, [str(clips[0]), f"{tmp_path}/gone.mp3"])
     assert {path: failure.occurrences for path, failure in ledger.failures.items()} == {f"{tmp_path}/gone.mp3": 2}
 
 
