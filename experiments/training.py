@@ -23,7 +23,7 @@ from experiments.data import FAILURES_FILE, describe_failures, prepare, read_fai
 from experiments.plots import plot_curves
 from experiments.run_dir import MODEL_FILE, open_run
 from experiments.settings import Settings
-from experiments.streams import training_stream
+from experiments.streams import check_data_service, training_stream
 from pipeline.catalog import Catalog
 from pipeline.dataset import iterate
 from pipeline.failures import FailureLedger
@@ -54,6 +54,7 @@ def train(settings: Settings, output_dir: str | Path) -> dict:
     set_up_tensorflow(settings)
     model = build_model(settings, len(catalog.labels))
     batch_augmentation(settings)  # refuses settings out of range before anything is written
+    check_data_service(settings)
     open_run(run_dir, settings, catalog)
     read_failures(run_dir / FAILURES_FILE, ledger)
     try:
