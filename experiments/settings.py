@@ -152,6 +152,13 @@ class Settings:
     decode_workers: int = _setting(
         0, "data", "Parallel decodes; 0: as many as there are cores. Results do not depend on it."
     )
+    data_service: str = _setting(
+        "",
+        "training",
+        "Address of a tf.data service that decodes the training crops, grpc://host:port of its dispatcher (see "
+        "experiments.data_service). It implies --decoder=tfio; files must have the same paths on its hosts. Results do "
+        "not depend on it, nor on whether the service stays up.",
+    )
 
     def as_json(self) -> str:
         """The contents of settings.json."""
@@ -165,11 +172,12 @@ ADDED_FIELDS = frozenset(
         *("spec_augment_time_masks", "spec_augment_time_width", "spec_augment_mel_masks", "spec_augment_mel_width"),
         *("mixup_alpha", "time_shift_seconds", "random_eq_db", "gain_db", "polarity_inversion"),
         *("noise_snr_db_min", "noise_snr_db_max"),
+        "data_service",
     )
 )
 
 # What may differ when a run is continued: it changes the speed or when to give up, not the result.
-FREE_FIELDS = frozenset(("decode_workers", "max_failure_rate"))
+FREE_FIELDS = frozenset(("decode_workers", "data_service", "max_failure_rate"))
 # What records were packed with, and need not be told again.
 _SELECTION = ("subset", "genres", "keep_known_bad_clips", "probe_csv")
 
@@ -222,6 +230,13 @@ def settings_from_flags(flag_values: flags.FlagValues) -> Settings:
         field.name: flag_values[field.name].value for field in dataclasses.fields(Settings) if field.name in flag_values
     }
     values["genres"] = tuple(genre.strip() for genre in values.get("genres") or () if genre.strip())
+    if values.get("data_service"):
+        if values["decoder"] != "tfio" and flag_values["decoder"].present:
+            raise ValueError(
+                f"expected --decoder=tfio with --data_service, received --decoder={values['decoder']}: only graph ops can "
+                "be sent to other processes"
+            )
+        values["decoder"] = "tfio"
     return Settings(**values)
 
 

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import tensorflow as tf
 
+from experiments import console
 from experiments.balance import oversampled
 from experiments.settings import Settings
 from pipeline.catalog import Catalog
 from pipeline.dataset import train_dataset
 from pipeline.failures import FailureLedger
+from pipeline.service_client import check_service, service_delivery
+
+
+def check_data_service(settings: Settings) -> None:
+    """Checks that the data service answers, where there is to be one; later the training can do without it."""
+    if settings.data_service:
+        check_service(settings.data_service)
 
 
 def training_stream(
@@ -25,6 +34,10 @@ def training_stream(
     tracks = catalog.split("training")
     if settings.class_balance == "oversample":
         tracks = oversampled(tracks)
+
+    def report(text: str) -> None:
+        console.write(f"epoch {epoch + 1}: {text}\n", sys.stdout)
+
     dataset = train_dataset(
         tracks["path"].tolist(),
         catalog.targets(tracks),
@@ -37,5 +50,6 @@ def training_stream(
         seed=settings.seed,
         decoder=settings.decoder,
         decode_workers=settings.decode_workers or None,
+        delivery=service_delivery(settings.data_service, report) if settings.data_service else None,
     )
     return dataset, math.ceil(len(tracks) * settings.crops_per_clip / settings.batch_size)

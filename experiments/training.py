@@ -24,7 +24,7 @@ from experiments.objective import balance_weights, make_objective
 from experiments.plots import plot_curves
 from experiments.run_dir import MODEL_FILE, open_run
 from experiments.settings import Settings
-from experiments.streams import training_stream
+from experiments.streams import check_data_service, training_stream
 from pipeline.catalog import Catalog
 from pipeline.dataset import iterate
 from pipeline.failures import FailureLedger
@@ -55,6 +55,7 @@ def train(settings: Settings, output_dir: str | Path) -> dict:
     set_up_tensorflow(settings)
     model = build_model(settings, len(catalog.labels))
     batch_augmentation(settings)  # refuses settings out of range before anything is written
+    check_data_service(settings)
     open_run(run_dir, settings, catalog)
     read_failures(run_dir / FAILURES_FILE, ledger, catalog.tracks["path"])
     try:

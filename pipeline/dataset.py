@@ -20,6 +20,11 @@ from pipeline.failures import FailureLedger
 
 DECODERS = ("soundfile", "tfio")
 
+Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # waveform [batch, samples], row [batch], error [batch], "" for none
+# Has batches decoded elsewhere. It is given a dataset of (step, *batch), which holds graph ops alone, and a function that
+# decodes a step's batch here; it returns a dataset of all batches in order.
+Delivery = Callable[[tf.data.Dataset, Callable[[tf.Tensor], Batch]], tf.data.Dataset]
+
 
 def train_dataset(
     paths: Sequence[str],
@@ -34,6 +39,7 @@ def train_dataset(
     seed: int = 0,
     decoder: str = "soundfile",
     decode_workers: int | None = None,
+    delivery: Delivery | None = None,
 ) -> tf.data.Dataset:
     """One shuffled pass over random crops of every clip.
 
@@ -51,6 +57,8 @@ def train_dataset(
         decoder: "soundfile" reads every format, exactly and fast; "tfio" reads MP3s by graph ops alone, which can be
             serialised for other processes, several times slower.
         decode_workers: parallel decodes; None: as many as there are cores.
+        delivery: has the batches decoded elsewhere (`pipeline.service_client`), which takes decoder "tfio" and changes
+            nothing in the result.
 
     Returns:
         A dataset of (waveform float32 [batch, samples], class index int32 [batch] or [batch, classes]).
@@ -61,9 +69,12 @@ def train_dataset(
     _check(paths, sample_rate_hz, crop_seconds, batch_size, decoder)
     if crops_per_clip < 1:
         raise ValueError(f"expected crops_per_clip of at least 1, received {crops_per_clip}")
+    if delivery and decoder != "tfio":
+        raise ValueError(f"expected decoder tfio for batches that are decoded elsewhere, received {decoder!r}")
     crop_samples = round(crop_seconds * sample_rate_hz)
     clips, examples = len(paths), len(paths) * crops_per_clip
-    class_table = tf.constant(class_indices, tf.int32)
+    class_table, path_table = tf.constant(class_indices, tf.int32), _path_table(paths)
+    workers = decode_workers or default_workers()
 
     def draw(place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         # Two different generators with one seed: the permutation, and the crop's position in its clip.
@@ -71,10 +82,23 @@ def train_dataset(
         position = tf.random.stateless_uniform([], seed=tf.stack([seed, epoch * examples + example]))
         return example % clips, position
 
-    drawn = tf.data.Dataset.range(examples).map(draw)
+    def decoded(places: tf.data.Dataset) -> tf.data.Dataset:
+        return _decoded(places.map(draw), path_table, sample_rate_hz, crop_samples, batch_size, decoder, workers)
+
+    def decode_step(step: tf.Tensor) -> Batch:
+        first = step * batch_size
+        places = tf.data.Dataset.range(first, tf.minimum(first + batch_size, examples))
+        return decoded(places).get_single_element()
+
+    if delivery:
+        steps = tf.data.Dataset.range(math.ceil(examples / batch_size))
+        # Two batches at a time: while one waits for its last crop, the next keeps the cores busy.
+        numbered = steps.map(lambda step: (step, *decode_step(step)), num_parallel_calls=2)
+        batches = delivery(_without_autotuning(numbered), decode_step)
+    else:
+        batches = decoded(tf.data.Dataset.range(examples))
     return _stream(
-        _decoded(drawn, paths, sample_rate_hz, crop_samples, batch_size, decoder, decode_workers or default_workers())
-        .map(_drop_failures(paths, ledger))
+        batches.map(_drop_failures(paths, ledger))
         .filter(_not_empty)
         .map(lambda waveform, row: (waveform, tf.gather(class_table, row)))
     )
@@ -130,7 +154,7 @@ def eval_dataset(
 
     crops = tf.data.Dataset.range(len(paths)).map(count, num_parallel_calls=workers).flat_map(spread)
     return _stream(
-        _decoded(crops, paths, sample_rate_hz, crop_samples, batch_size if crop_samples else 1, decoder, workers)
+        _decoded(crops, path_table, sample_rate_hz, crop_samples, batch_size if crop_samples else 1, decoder, workers)
         .map(_drop_failures(paths, ledger))
         .filter(_not_empty)
     )
@@ -180,7 +204,7 @@ def _path_table(paths: Sequence[str]) -> tf.Tensor:
 
 def _decoded(
     crops: tf.data.Dataset,
-    paths: Sequence[str],
+    path_table: tf.Tensor,
     sample_rate_hz: int,
     crop_samples: int,
     batch_size: int,
@@ -191,7 +215,6 @@ def _decoded(
 
     Batches are cut before failures are dropped, so a bad file shortens its own batch and shifts no other.
     """
-    path_table = _path_table(paths)
 
     def decode_crop_by_ops(row: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, ...]:
         waveform, error = mp3_graph.decode_file(path_table[row], sample_rate_hz, crop_samples, position)
@@ -231,14 +254,19 @@ def _decode_batch(
 
 
 def _stream(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Decodes two batches ahead of the training step.
+    """Decodes two batches ahead of the training step."""
+    return _without_autotuning(dataset.prefetch(2))
 
-    Without tf.data's autotuning: it begins with hardly any buffer and takes longer than an epoch of a small data set
-    to find what is known beforehand, that every core should decode.
+
+def _without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Switches tf.data's autotuning off.
+
+    It begins with hardly any buffer and takes longer than an epoch of a small data set to find what is known
+    beforehand, that every core should decode.
     """
     options = tf.data.Options()
     options.autotune.enabled = False
-    return dataset.prefetch(2).with_options(options)
+    return dataset.with_options(options)
 
 
 def _drop_failures(paths: Sequence[str], ledger: FailureLedger) -> Callable[..., tuple[tf.Tensor, ...]]:

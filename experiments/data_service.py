@@ -1,0 +1,65 @@
+"""Decodes training crops for `train --data_service`, with as many processes and machines as there are: a tf.data service.
+
+    python -m experiments.data_service --role=dispatcher --port=5050 --work_dir=/var/lib/melstream   # on one machine
+    python -m experiments.data_service --role=worker --dispatcher=HOST:5050 --workers=2              # on every machine
+    python -m experiments.train --data_service=grpc://HOST:5050 …
+
+The command watches the processes that it starts: one that is killed is started again on its port, and a dispatcher then
+goes on from its journal. Ctrl-C or SIGTERM ends them all. Music must have the same paths on the workers as for `train`,
+and the trainer must reach the workers' ports too. A worker decodes with all cores; a second one is there when the first
+restarts. Nothing is encrypted, and whoever can connect can read the workers' files and more: trusted networks only.
+"""
+
+import contextlib
+import signal
+import socket
+import sys
+
+from absl import flags
+
+from experiments import console
+
+_ROLE = flags.DEFINE_enum("role", None, ("dispatcher", "worker"), "dispatcher: one; worker: any number.", required=True)
+_PORT = flags.DEFINE_integer(
+    "port", 5050, "Port of the dispatcher, or of the first worker (5051 if not given); further workers: the next ones."
+)
+_DISPATCHER = flags.DEFINE_string("dispatcher", "", "worker: the dispatcher's host:port.")
+_WORKERS = flags.DEFINE_integer("workers", 1, "worker: how many to run on this machine.", lower_bound=1)
+_HOST = flags.DEFINE_string(
+    "host",
+    "",
+    "worker: name or address under which trainers reach this machine. Default: its own name, or localhost beside a "
+    "dispatcher on localhost.",
+)
+_WORK_DIR = flags.DEFINE_string(
+    "work_dir",
+    "",
+    "dispatcher: folder of its journal, from which it goes on after a restart. Default: a temporary one, which serves "
+    "as long as this command runs.",
+)
+
+
+def main(argv: list[str]) -> None:
+    del argv
+    from pipeline import service  # TensorFlow takes seconds to import: not before --help
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    servers: list[service.Dispatcher | service.Worker]
+    with contextlib.ExitStack() as stack:
+        if _ROLE.value == "dispatcher":
+            servers = [service.Dispatcher(_PORT.value, stack.enter_context(service.journal_dir(_WORK_DIR.value)))]
+            print(f"dispatcher: train with --data_service=grpc://{socket.gethostname()}:{_PORT.value}", flush=True)
+        else:
+            dispatcher_host, colon, dispatcher_port = _DISPATCHER.value.rpartition(":")
+            if not colon or not dispatcher_port.isdigit():
+                raise ValueError(f"expected --dispatcher=host:port, received {_DISPATCHER.value!r}")
+            is_local = dispatcher_host in ("localhost", "127.0.0.1", "[::1]")
+            host = _HOST.value or ("localhost" if is_local else socket.getfqdn())
+            first = _PORT.value if _PORT.present else _PORT.value + 1
+            servers = [service.Worker(port, _DISPATCHER.value, host) for port in range(first, first + _WORKERS.value)]
+        supervisor = stack.enter_context(service.Supervisor(servers, lambda text: print(text, flush=True)))
+        supervisor.wait()
+
+
+if __name__ == "__main__":
+    console.run(main, resumable=False)

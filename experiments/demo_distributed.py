@@ -1,0 +1,42 @@
+"""Trains on the demo set with a tf.data service on this machine: a dispatcher, two workers and a trainer.
+
+    python -m experiments.demo_distributed --data_dir=data/demo --output_dir=runs/demo_distributed
+
+It prints the process ids: kill -9 a worker or the dispatcher in the middle, and the training ends with the same weights.
+"""
+
+from absl import flags
+
+from experiments import console
+
+_DATA_DIR = flags.DEFINE_string("data_dir", "data/demo", "The demo set; it is made if it is not there.")
+_OUTPUT_DIR = flags.DEFINE_string("output_dir", "runs/demo_distributed", "Run directory: new, or to continue.")
+_EPOCHS = flags.DEFINE_integer("epochs", 3, "Passes over the training clips.", lower_bound=1)
+
+
+def main(argv: list[str]) -> None:
+    del argv
+    from experiments import evaluation, training  # TensorFlow takes seconds to import: not before --help
+    from experiments.settings import Settings
+    from pipeline import service
+
+    port, *worker_ports = service.free_ports(3)
+    settings = Settings(
+        dataset="demo",
+        data_dir=_DATA_DIR.value,
+        epochs=_EPOCHS.value,
+        decoder="tfio",
+        data_service=f"grpc://localhost:{port}",
+    )
+    with service.journal_dir("") as work_dir:
+        dispatcher = service.Dispatcher(port, work_dir)
+        workers = [service.Worker(worker_port, f"localhost:{port}") for worker_port in worker_ports]
+        with service.Supervisor([dispatcher, *workers], lambda text: print(text, flush=True)):
+            metrics = training.train(settings, _OUTPUT_DIR.value)
+    for split, scores in metrics.items():
+        print(evaluation.format_metrics(split, scores))
+    print("dispatcher and workers are stopped")
+
+
+if __name__ == "__main__":
+    console.run(main)
