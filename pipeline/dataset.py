@@ -34,6 +34,9 @@ def train_dataset(
     seed: int = 0,
     decoder: str = "soundfile",
     decode_workers: int | None = None,
+    first_step: int = 0,
+    shard: tuple[int, int] = (0, 1),
+    keep_empty: bool = False,
 ) -> tf.data.Dataset:
     """One shuffled pass over random crops of every clip.
 
@@ -51,6 +54,11 @@ def train_dataset(
         decoder: "soundfile" reads every format, exactly and fast; "tfio" reads MP3s by graph ops alone, which can be
             serialised for other processes, several times slower.
         decode_workers: parallel decodes; None: as many as there are cores.
+        first_step: batches at the beginning that are left out: those that a continued run has had.
+        shard: (i, n) gives the i-th of n equal parts of each batch, for training on several hosts. Only this part is
+            decoded; all parts together are the batches of the whole.
+        keep_empty: whether a batch in which nothing could be decoded, or of which this part is empty, is given as one
+            of no examples: every part then has the same number of batches.
 
     Returns:
         A dataset of (waveform float32 [batch, samples], class index int32 [batch]).
@@ -61,23 +69,36 @@ def train_dataset(
     _check(paths, sample_rate_hz, crop_seconds, batch_size, decoder)
     if crops_per_clip < 1:
         raise ValueError(f"expected crops_per_clip of at least 1, received {crops_per_clip}")
+    part, parts = shard
+    if batch_size % parts:
+        raise ValueError(f"expected batch_size as a multiple of the {parts} parts of a batch, received {batch_size}")
     crop_samples = round(crop_seconds * sample_rate_hz)
     clips, examples = len(paths), len(paths) * crops_per_clip
     class_table = tf.constant(class_indices, tf.int32)
+    own_size, whole_batches = batch_size // parts, examples // batch_size
+    own_rest = min(max(examples % batch_size - part * own_size, 0), own_size)  # in the last batch, if it is not whole
 
-    def draw(place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def draw(own_place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        place = own_place // own_size * batch_size + part * own_size + own_place % own_size
         # Two different generators with one seed: the permutation, and the crop's position in its clip.
         example = tf.random.experimental.index_shuffle(place, seed=[seed, epoch], max_index=examples - 1)
         position = tf.random.stateless_uniform([], seed=tf.stack([seed, epoch * examples + example]))
         return example % clips, position
 
-    drawn = tf.data.Dataset.range(examples).map(draw)
-    return _stream(
-        _decoded(drawn, paths, sample_rate_hz, crop_samples, batch_size, decoder, decode_workers or default_workers())
-        .map(_drop_failures(paths, ledger))
-        .filter(_not_empty)
-        .map(lambda waveform, row: (waveform, tf.gather(class_table, row)))
+    drawn = tf.data.Dataset.range(first_step * own_size, whole_batches * own_size + own_rest).map(draw)
+    workers = decode_workers or default_workers()
+    batches = _decoded(drawn, paths, sample_rate_hz, crop_samples, own_size, decoder, workers).map(
+        _drop_failures(paths, ledger)
     )
+    if keep_empty:
+        # A network may ask that samples be many, even of no example.
+        nothing = tf.zeros([0, crop_samples or 30 * sample_rate_hz]), tf.zeros([0], tf.int64)
+        if examples % batch_size and not own_rest:
+            batches = batches.concatenate(tf.data.Dataset.from_tensors(nothing))
+        batches = batches.map(lambda *batch: tf.cond(_not_empty(*batch), lambda: batch, lambda: nothing))
+    else:
+        batches = batches.filter(_not_empty)
+    return _stream(batches.map(lambda waveform, row: (waveform, tf.gather(class_table, row))))
 
 
 def eval_dataset(
