@@ -17,7 +17,8 @@ import tensorflow as tf
 from experiments.building import build_model
 from experiments.console import progress
 from experiments.settings import Settings
-from experiments.training import make_train_step, train_epoch
+from experiments.training import make_train_step
+from experiments.training_epoch import train_epoch
 from layers.models import get_network
 from pipeline.catalog import Catalog
 from pipeline.failures import FailureLedger

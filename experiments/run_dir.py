@@ -10,11 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.atomic import write_text
+from experiments.atomic import is_partial, remove_partial, write_text
 from experiments.settings import Settings, differences, read_settings
 from pipeline.catalog import SPLITS, Catalog
 
 SETTINGS_FILE, DATA_FILE, MODEL_FILE = "settings.json", "data.json", "model.keras"
+CHECKPOINTS = "checkpoints"
 
 
 def open_run(run_dir: Path, settings: Settings, catalog: Catalog) -> None:
@@ -26,8 +27,10 @@ def open_run(run_dir: Path, settings: Settings, catalog: Catalog) -> None:
     """
     check_run(run_dir, settings, catalog)
     run_dir.mkdir(parents=True, exist_ok=True)
-    write_text(run_dir / DATA_FILE, json.dumps(_data_identity(catalog), indent=2) + "\n")
-    write_text(run_dir / SETTINGS_FILE, settings.as_json())
+    for directory in (run_dir, run_dir / CHECKPOINTS):
+        remove_partial(directory)
+    write_text(run_dir / SETTINGS_FILE, settings.as_json())  # first: it is what shows that this is a run
+    write_text(run_dir / DATA_FILE, json.dumps(data_identity(catalog), indent=2) + "\n")
 
 
 def check_run(run_dir: Path, settings: Settings, catalog: Catalog) -> None:
@@ -36,7 +39,7 @@ def check_run(run_dir: Path, settings: Settings, catalog: Catalog) -> None:
     Raises:
         ValueError: it belongs to something else; the message says the differences.
     """
-    data = _data_identity(catalog)
+    data = data_identity(catalog)
     if (run_dir / SETTINGS_FILE).exists():
         changed = differences(read_settings(run_dir / SETTINGS_FILE), settings)
         if not changed and (run_dir / DATA_FILE).exists() and (old := read_data(run_dir)) != data:
@@ -47,7 +50,7 @@ def check_run(run_dir: Path, settings: Settings, catalog: Catalog) -> None:
                 + "\n  ".join(changed)
                 + "\nUse these settings again to continue the run, or another --output_dir."
             )
-    elif run_dir.is_dir() and any(run_dir.iterdir()):
+    elif run_dir.is_dir() and any(not is_partial(path) for path in run_dir.iterdir()):
         raise ValueError(
             f"expected an empty directory or an earlier run at {run_dir}, found other files; choose another --output_dir"
         )
@@ -108,7 +111,8 @@ def read_predictions(run_dir: Path, needed: Sequence[str]) -> pd.DataFrame:
         ) from error
 
 
-def _data_identity(catalog: Catalog) -> dict:
+def data_identity(catalog: Catalog) -> dict:
+    """What data.json holds: labels, clips a split, and a digest of tracks, labels and splits."""
     digest = hashlib.sha256()
     for row in catalog.tracks[["track_id", "label", "split"]].itertuples(index=False):
         digest.update(repr(tuple(row)).encode())

@@ -149,6 +149,10 @@ class Settings:
         False, "training", "Half precision in the network: float16 on a GPU, bfloat16 on a CPU. Features stay float32."
     )
     jit_compile: bool = _setting(False, "training", "Compile the step with XLA: for GPUs; on CPUs it is slower.")
+    keep_checkpoints: int = _setting(2, "training", "Checkpoints kept in the run directory: the last so many.")
+    checkpoint_steps: int = _setting(
+        0, "training", "Steps between checkpoints within an epoch, for long ones; 0: at the end of each epoch only."
+    )
     decode_workers: int = _setting(
         0, "data", "Parallel decodes; 0: as many as there are cores. Results do not depend on it."
     )
@@ -171,13 +175,12 @@ ADDED_FIELDS = frozenset(
         *("decoder", "frontend", "pretrained_weights", "class_balance", "multi_label"),
         *("spec_augment_time_masks", "spec_augment_time_width", "spec_augment_mel_masks", "spec_augment_mel_width"),
         *("mixup_alpha", "time_shift_seconds", "random_eq_db", "gain_db", "polarity_inversion"),
-        *("noise_snr_db_min", "noise_snr_db_max"),
-        "data_service",
+        *("noise_snr_db_min", "noise_snr_db_max", "keep_checkpoints", "checkpoint_steps", "data_service"),
     )
 )
 
-# What may differ when a run is continued: it changes the speed or when to give up, not the result.
-FREE_FIELDS = frozenset(("decode_workers", "data_service", "max_failure_rate"))
+# What may differ when a run is continued: it changes the speed, what is lost by a kill or when to give up, not the result.
+FREE_FIELDS = frozenset(("decode_workers", "data_service", "max_failure_rate", "keep_checkpoints", "checkpoint_steps"))
 # What records were packed with, and need not be told again.
 _SELECTION = ("subset", "genres", "keep_known_bad_clips", "probe_csv")
 
@@ -271,7 +274,25 @@ def read_settings(path: Path) -> Settings:
         raise ValueError(
             f"expected the settings of this version in {path}; these are missing or unknown: {', '.join(odd)}"
         )
+    for field in dataclasses.fields(Settings):
+        if field.name in values and not _fits(values[field.name], field):
+            kind = f"one of {', '.join(field.metadata['choices'])}" if field.metadata["choices"] else field.type
+            raise ValueError(
+                f"expected {field.name} as {kind} in {path}, found {values[field.name]!r}; mend it, or begin another run"
+            )
     return Settings(**{**values, "genres": tuple(values["genres"])})
+
+
+def _fits(value: Any, field: dataclasses.Field) -> bool:
+    """Whether a value from JSON is of a setting's type, and among its choices."""
+    if field.type == "tuple[str, ...]":
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if value is None:
+        return "None" in str(field.type)
+    kinds = {"str": (str,), "bool": (bool,), "int": (int,), "float": (int, float), "float | None": (int, float)}
+    if not isinstance(value, kinds[str(field.type)]) or (isinstance(value, bool) and field.type != "bool"):
+        return False
+    return value in (field.metadata["choices"] or (value,))
 
 
 def differences(old: Settings, new: Settings) -> list[str]:

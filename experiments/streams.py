@@ -23,13 +23,26 @@ def check_data_service(settings: Settings) -> None:
 
 
 def training_stream(
-    catalog: Catalog, settings: Settings, ledger: FailureLedger, epoch: int
+    catalog: Catalog,
+    settings: Settings,
+    ledger: FailureLedger,
+    epoch: int,
+    first_step: int = 0,
+    shard: tuple[int, int] = (0, 1),
 ) -> tuple[tf.data.Dataset, int]:
     """The training split's crops in the order of one epoch.
 
+    Args:
+        catalog: of the run.
+        settings: of the run.
+        ledger: where undecodable files are recorded.
+        epoch: number of the pass, from 0.
+        first_step: batches that a continued run has had.
+        shard: (i, n) for the i-th of n equal parts of each batch.
+
     Returns:
-        A dataset of (waveform float32 [batch, samples], targets int32 as `Catalog.targets` has them), and how many
-        batches it has if no batch fails altogether.
+        A dataset of (waveform float32 [batch, samples], targets int32 as `Catalog.targets` has them), where a batch of
+        which nothing could be decoded has no examples, and the number of batches in the whole epoch.
     """
     tracks = catalog.split("training")
     if settings.class_balance == "oversample":
@@ -51,5 +64,8 @@ def training_stream(
         decoder=settings.decoder,
         decode_workers=settings.decode_workers or None,
         delivery=service_delivery(settings.data_service, report) if settings.data_service else None,
+        first_step=first_step,
+        shard=shard,
+        keep_empty=True,
     )
     return dataset, math.ceil(len(tracks) * settings.crops_per_clip / settings.batch_size)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -16,29 +16,25 @@ from experiments import evaluation
 from experiments.atomic import written_whole
 from experiments.augmentation import batch_augmentation
 from experiments.building import build_model
-from experiments.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
-from experiments.console import progress
+from experiments.checkpoint import EpochSums, TrainingState, restore_checkpoint, save_checkpoint
 from experiments.data import FAILURES_FILE, describe_failures, prepare, read_failures, write_failures
+from experiments.hosts import Hosts, joined_hosts, share_failures
 from experiments.multi_label import best_thresholds, write_thresholds
 from experiments.objective import balance_weights, make_objective
 from experiments.plots import plot_curves
-from experiments.run_dir import MODEL_FILE, open_run
-from experiments.settings import Settings
-from experiments.streams import check_data_service, training_stream
+from experiments.run_dir import CHECKPOINTS, MODEL_FILE, data_identity, open_run
+from experiments.settings import FREE_FIELDS, Settings
+from experiments.streams import check_data_service
+from experiments.training_epoch import TrainStep, diverged, train_epoch
 from pipeline.catalog import Catalog
-from pipeline.dataset import iterate
 from pipeline.failures import FailureLedger
-
-# (waveform [batch, samples], targets as `Catalog.targets` has them) -> (mean cross-entropy, sum of the accuracies)
-TrainStep = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
-
-
-class DivergedError(ValueError):
-    """The loss is no longer a finite number."""
 
 
 def train(settings: Settings, output_dir: str | Path) -> dict:
     """Trains, or continues training, and evaluates the best epoch on validation and test.
+
+    Under TF_CONFIG every host calls this with the same settings and the same, shared directory, which the chief alone
+    writes; on one host with several GPUs each has a copy of the model. `batch_size` is that of all together.
 
     Args:
         settings: of the run.
@@ -50,32 +46,63 @@ def train(settings: Settings, output_dir: str | Path) -> dict:
     Raises:
         ValueError: settings, data or an existing run do not fit; the message says how to mend it.
     """
-    run_dir = Path(output_dir)
-    catalog, ledger = prepare(settings)
     set_up_tensorflow(settings)
-    model = build_model(settings, len(catalog.labels))
-    batch_augmentation(settings)  # refuses settings out of range before anything is written
+    with joined_hosts() as hosts:
+        return _train(settings, Path(output_dir), hosts)
+
+
+def _train(settings: Settings, run_dir: Path, hosts: Hosts) -> dict:
+    catalog, ledger = prepare(settings)
+    with hosts.strategy.scope():
+        model = build_model(settings, len(catalog.labels))
+    hosts.synchronise_batch_norm(model)
+    _check(settings, hosts)
     check_data_service(settings)
-    open_run(run_dir, settings, catalog)
+    shared = {name: value for name, value in dataclasses.asdict(settings).items() if name not in FREE_FIELDS}
+    hosts.check_alike(
+        "settings and data", json.dumps([shared, data_identity(catalog)]), "start the same command on every host"
+    )
+    if hosts.is_chief:
+        open_run(run_dir, settings, catalog)
+    hosts.wait()
     read_failures(run_dir / FAILURES_FILE, ledger, catalog.tracks["path"])
     try:
-        state = _fit(model, catalog, settings, ledger, run_dir)
+        state = _fit(model, catalog, settings, ledger, run_dir, hosts)
         model.set_weights(state.best_weights)
-        # Once more: a run killed right after its last checkpoint has not written them.
-        _write_model(run_dir, model)
-        _write_history(run_dir, state)
+        if hosts.is_chief:  # once more: a run killed right after its last checkpoint has not written them
+            _write_model(run_dir, model)
+            _write_history(run_dir, state)
         predict = evaluation.make_predict_function(model, settings.jit_compile)
         splits = {
             name: evaluation.predict_split(predict, catalog, name, settings, ledger) for name in ("validation", "test")
         }
+        if not hosts.is_chief:
+            return {name: predictions.metrics(catalog.labels) for name, predictions in splits.items()}
         thresholds = None
         if catalog.multi_label:
             thresholds = best_thresholds(splits["validation"].truth, splits["validation"].probabilities)
             write_thresholds(run_dir, catalog.labels, thresholds)
         return evaluation.write_evaluation(run_dir, splits, catalog.labels, thresholds)
     finally:
-        write_failures(run_dir / FAILURES_FILE, ledger, catalog)
+        if hosts.is_chief:
+            write_failures(run_dir / FAILURES_FILE, ledger, catalog)
         print(describe_failures(run_dir / FAILURES_FILE, ledger, catalog))
+
+
+def _check(settings: Settings, hosts: Hosts) -> None:
+    """Refuses settings out of range before anything is written."""
+    batch_augmentation(settings)
+    if settings.keep_checkpoints < 1:
+        raise ValueError(f"expected keep_checkpoints of at least 1, received {settings.keep_checkpoints}")
+    if settings.checkpoint_steps < 0:
+        raise ValueError(f"expected checkpoint_steps of at least 0 (off), received {settings.checkpoint_steps}")
+    if settings.batch_size % hosts.replicas:
+        raise ValueError(
+            f"expected --batch_size as a multiple of the {hosts.replicas} copies of the model, received "
+            f"{settings.batch_size}"
+        )
+    if settings.jit_compile and hosts.replicas > 1:
+        raise ValueError("expected one GPU with --jit_compile, received several; leave it out")
 
 
 def set_up_tensorflow(settings: Settings) -> None:
@@ -90,18 +117,45 @@ def set_up_tensorflow(settings: Settings) -> None:
     print(f"training on {f'{len(gpus)} GPU' if gpus else 'the CPU'}, {keras.config.dtype_policy().name}")
 
 
-def make_train_step(model: keras.Model, settings: Settings, weights: np.ndarray | None = None) -> TrainStep:
+def make_train_step(
+    model: keras.Model, settings: Settings, weights: np.ndarray | None = None, hosts: Hosts | None = None
+) -> TrainStep:
     """Compiles a step of training.
+
+    With several copies of the model, each takes an equal part of its host's batch, and gradients are summed: what is
+    minimised is the mean over the examples of all. A copy without any example takes part with nothing.
 
     Args:
         model: from `build_model`.
         settings: of the run.
         weights: from `balance_weights`.
+        hosts: that train together, in whose scope the model was built; None: this one alone.
     """
     objective = make_objective(settings, weights)
     augment = batch_augmentation(settings)
     num_classes = model.output_shape[-1]
     crop_samples = round(settings.crop_seconds * settings.sample_rate_hz) or None
+    several = hosts or Hosts()
+
+    def replica_step(waveform: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        replica = tf.distribute.get_replica_context()
+        number = replica.replica_id_in_sync_group
+        waveform, labels = _part((waveform, labels), number % several.local_replicas, several.local_replicas)
+        examples = replica.all_reduce("SUM", tf.cast(tf.shape(labels)[0], tf.float32))
+        truth = tf.cast(labels, tf.float32) if settings.multi_label else tf.one_hot(labels, num_classes)
+        # Every copy has draws of its own.
+        draw = model.optimizer.iterations.value * several.replicas + tf.cast(number, tf.int64)
+        waveform, targets = augment(waveform, truth, draw)
+        with tf.GradientTape() as tape:
+            probabilities = model(waveform, training=True)  # [batch, classes]
+            loss = tf.math.divide_no_nan(tf.reduce_sum(objective.loss(targets, probabilities)), examples)
+            scaled = model.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, model.trainable_variables)
+        model.optimizer.apply(gradients, model.trainable_variables)  # sums over the copies
+        scores = (objective.cross_entropy(truth, probabilities), objective.accuracy(truth, probabilities))
+        sums = tf.stack([tf.reduce_sum(score) for score in scores])
+        total_loss, correct = tf.unstack(replica.all_reduce("SUM", sums))
+        return tf.math.divide_no_nan(total_loss, examples), correct, examples
 
     @tf.function(
         input_signature=[
@@ -110,68 +164,86 @@ def make_train_step(model: keras.Model, settings: Settings, weights: np.ndarray 
         ],
         jit_compile=settings.jit_compile,
     )
-    def step(waveform: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        truth = tf.cast(labels, tf.float32) if settings.multi_label else tf.one_hot(labels, num_classes)
-        waveform, targets = augment(waveform, truth, model.optimizer.iterations.value)
-        with tf.GradientTape() as tape:
-            probabilities = model(waveform, training=True)  # [batch, classes]
-            loss = tf.reduce_mean(objective.loss(targets, probabilities))
-            scaled = model.optimizer.scale_loss(loss)
-        gradients = tape.gradient(scaled, model.trainable_variables)
-        model.optimizer.apply(gradients, model.trainable_variables)
-        cross_entropy, accuracy = (
-            objective.cross_entropy(truth, probabilities),
-            objective.accuracy(truth, probabilities),
-        )
-        return tf.reduce_mean(cross_entropy), tf.reduce_sum(accuracy)
+    def step(waveform: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        results = several.strategy.run(replica_step, [waveform, labels])
+        return tuple(several.any_replica(result) for result in results)
 
     return step
 
 
+def _part(tensors: tuple[tf.Tensor, ...], index: tf.Tensor | int, parts: int) -> tuple[tf.Tensor, ...]:
+    """The index-th of so many nearly equal parts of each tensor's rows."""
+    if parts == 1:
+        return tensors
+    rows = tf.shape(tensors[0])[0]
+    return tuple(tensor[rows * index // parts : rows * (index + 1) // parts] for tensor in tensors)
+
+
 def _fit(
-    model: keras.Model, catalog: Catalog, settings: Settings, ledger: FailureLedger, run_dir: Path
+    model: keras.Model, catalog: Catalog, settings: Settings, ledger: FailureLedger, run_dir: Path, hosts: Hosts
 ) -> TrainingState:
     """Trains from the last checkpoint to the end; returns the state with the best weights."""
-    checkpoints = run_dir / "checkpoints"
+    checkpoints = run_dir / CHECKPOINTS
     state = restore_checkpoint(checkpoints, model)
-    if state.history:
-        print(f"continuing {run_dir} after epoch {len(state.history)}")
+    hosts.check_alike("the last checkpoint", state.place, "--output_dir must be a directory that all hosts share")
+    hosts.spread_seeds(model)
+    if state.history or state.epoch_sums.steps:
+        print(f"continuing {run_dir} after {state.place}")
     schedule = _schedule(model, settings, state.history)
-    train_step = make_train_step(model, settings, balance_weights(settings, catalog))
+    train_step = make_train_step(model, settings, balance_weights(settings, catalog), hosts)
     predict = evaluation.make_predict_function(model, settings.jit_compile)
-    summary = tf.summary.create_file_writer(str(run_dir / "tensorboard"))
+    summary = tf.summary.create_file_writer(str(run_dir / "tensorboard")) if hosts.is_chief else None
+    known = ledger.failures
+
+    def save(sums: EpochSums) -> None:
+        nonlocal known
+        share_failures(hosts, ledger, known)
+        known = ledger.failures
+        state.epoch_sums = sums
+        if hosts.is_chief:
+            save_checkpoint(checkpoints, model, state, settings.keep_checkpoints)
+            write_failures(run_dir / FAILURES_FILE, ledger, catalog)
+
     while len(state.history) < settings.epochs and not model.stop_training:
         epoch = len(state.history)
-        row = {"epoch": epoch + 1, "learning_rate": float(model.optimizer.learning_rate)}
-        row |= train_epoch(train_step, catalog, settings, ledger, epoch)
+        row = {"epoch": epoch + 1, "learning_rate": float(model.optimizer.learning_rate.numpy())}
+        row |= train_epoch(train_step, catalog, settings, ledger, epoch, state.epoch_sums, hosts, save)
+        share_failures(hosts, ledger, known)
         validation = evaluation.predict_split(predict, catalog, "validation", settings, ledger)
+        known = ledger.failures
         row |= {"val_loss": validation.crop_loss, "val_accuracy": validation.crop_accuracy}
-        clip = validation.metrics(catalog.labels)["clip"]
-        if catalog.multi_label:
-            areas = {name: clip[name]["macro"] for name in ("roc_auc", "average_precision")}
-            row |= {f"val_clip_{name}": math.nan if area is None else area for name, area in areas.items()}
-        else:
-            row["val_clip_accuracy"] = clip["accuracy"]
+        row |= _clip_scores(validation, catalog)
+        row = hosts.from_chief(row)
         if not math.isfinite(row["val_loss"]):
-            raise DivergedError(_diverged("validation loss", epoch, settings))
+            raise diverged("validation loss", epoch, settings)
         state.history.append(row)
         improved = state.best_epoch == len(state.history)
         if improved:
             state.best_weights = model.get_weights()
         schedule.on_epoch_end(epoch, row)
-        save_checkpoint(checkpoints, model, state)
-        if improved:
-            _write_model(run_dir, model)
-        _write_history(run_dir, state)
-        write_failures(run_dir / FAILURES_FILE, ledger, catalog)
-        with summary.as_default(step=epoch + 1):
-            for name, value in row.items():
-                tf.summary.scalar(name, value)
-        summary.flush()
+        save(EpochSums())
+        if hosts.is_chief:
+            if improved:
+                _write_model(run_dir, model)
+            _write_history(run_dir, state)
+        if summary:
+            with summary.as_default(step=epoch + 1):
+                for name, value in row.items():
+                    tf.summary.scalar(name, value)
+            summary.flush()
         print(_epoch_line(row, settings.epochs, improved), flush=True)
     if model.stop_training:
         print(f"stopped early: no better validation loss for {settings.early_stopping_patience} epochs")
     return state
+
+
+def _clip_scores(validation: evaluation.SplitPredictions, catalog: Catalog) -> dict[str, float]:
+    """Columns of the history."""
+    clip = validation.metrics(catalog.labels)["clip"]
+    if not catalog.multi_label:
+        return {"val_clip_accuracy": clip["accuracy"]}
+    areas = {name: clip[name]["macro"] for name in ("roc_auc", "average_precision")}
+    return {f"val_clip_{name}": math.nan if area is None else area for name, area in areas.items()}
 
 
 def _schedule(model: keras.Model, settings: Settings, history: list[dict[str, float]]) -> keras.callbacks.CallbackList:
@@ -188,59 +260,13 @@ def _schedule(model: keras.Model, settings: Settings, history: list[dict[str, fl
     )
     model.stop_training = False
     schedule.on_train_begin()
-    learning_rate = float(model.optimizer.learning_rate)  # restored: the replay below must not lower it again
+    learning_rate = float(model.optimizer.learning_rate.numpy())  # restored: the replay below must not lower it again
     model.optimizer.learning_rate = settings.learning_rate
     for row in history:
         schedule.on_epoch_end(int(row["epoch"]) - 1, dict(row))
     if history:
         model.optimizer.learning_rate = learning_rate
     return schedule
-
-
-def train_epoch(
-    train_step: TrainStep, catalog: Catalog, settings: Settings, ledger: FailureLedger, epoch: int
-) -> dict[str, float]:
-    """One pass over the training clips; returns its columns of the history.
-
-    `seconds` is the pass without validation, of which `wait_seconds` were spent waiting for a batch.
-    """
-    dataset, steps = training_stream(catalog, settings, ledger, epoch)
-    losses, hits, sizes, wait_seconds = [], [], [], 0.0
-    begin = asked = time.perf_counter()
-    with progress(None, steps, f"epoch {epoch + 1}/{settings.epochs}", leave=False, unit="step") as bar:
-        for waveform, labels in iterate(dataset, ledger):
-            wait_seconds += time.perf_counter() - asked
-            loss, correct = train_step(waveform, labels)
-            losses.append(loss)
-            hits.append(correct)
-            sizes.append(len(waveform))
-            # A GPU computes behind the caller's back: looking one step back lets it go on.
-            latest = float(losses[max(0, len(losses) - 2)])
-            if not math.isfinite(latest):
-                raise DivergedError(_diverged("training loss", epoch, settings))
-            bar.update()
-            bar.set_postfix(loss=f"{latest:.3f}", waiting=f"{wait_seconds / (time.perf_counter() - begin):.0%}")
-            asked = time.perf_counter()
-    ledger.check()
-    if not losses:
-        raise ValueError("expected decodable training clips, found none; see failures.csv")
-    if not np.isfinite(float(losses[-1])):
-        raise DivergedError(_diverged("training loss", epoch, settings))
-    seen = sum(sizes)
-    return {
-        "loss": float(np.dot([float(loss) for loss in losses], sizes) / seen),
-        "accuracy": sum(float(correct) for correct in hits) / seen,
-        "steps": len(losses),
-        "seconds": time.perf_counter() - begin,
-        "wait_seconds": wait_seconds,
-    }
-
-
-def _diverged(what: str, epoch: int, settings: Settings) -> str:
-    return (
-        f"expected a finite {what}, received one that is not in epoch {epoch + 1}; lower --learning_rate (now "
-        f"{settings.learning_rate:g}), or switch --mixed_precision off. The run directory keeps the epochs before."
-    )
 
 
 def _write_model(run_dir: Path, model: keras.Model) -> None:
@@ -262,6 +288,7 @@ def _epoch_line(row: dict[str, float], epochs: int, improved: bool) -> str:
     )
     return (
         f"epoch {row['epoch']:3.0f}/{epochs}  loss {row['loss']:.3f}  accuracy {row['accuracy']:.3f}  "
-        f"validation: loss {row['val_loss']:.3f}  accuracy {row['val_accuracy']:.3f} by crop, {by_clip}  {row['seconds'] / row['steps']:.2f} s/step, "
+        f"validation: loss {row['val_loss']:.3f}  accuracy {row['val_accuracy']:.3f} by crop, {by_clip}  "
+        f"{row['seconds'] / row['steps']:.2f} s/step, "
         f"{row['wait_seconds'] / row['seconds']:.0%} waiting for data{'  (best)' if improved else ''}"
     )

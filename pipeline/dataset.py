@@ -40,6 +40,9 @@ def train_dataset(
     decoder: str = "soundfile",
     decode_workers: int | None = None,
     delivery: Delivery | None = None,
+    first_step: int = 0,
+    shard: tuple[int, int] = (0, 1),
+    keep_empty: bool = False,
 ) -> tf.data.Dataset:
     """One shuffled pass over random crops of every clip.
 
@@ -59,6 +62,11 @@ def train_dataset(
         decode_workers: parallel decodes; None: as many as there are cores.
         delivery: has the batches decoded elsewhere (`pipeline.service_client`), which takes decoder "tfio" and changes
             nothing in the result.
+        first_step: batches at the beginning that are left out: those that a continued run has had.
+        shard: (i, n) gives the i-th of n equal parts of each batch, for training on several hosts. Only this part is
+            decoded; all parts together are the batches of the whole.
+        keep_empty: whether a batch in which nothing could be decoded, or of which this part is empty, is given as one
+            of no examples: every part then has the same number of batches.
 
     Returns:
         A dataset of (waveform float32 [batch, samples], class index int32 [batch] or [batch, classes]).
@@ -71,37 +79,49 @@ def train_dataset(
         raise ValueError(f"expected crops_per_clip of at least 1, received {crops_per_clip}")
     if delivery and decoder != "tfio":
         raise ValueError(f"expected decoder tfio for batches that are decoded elsewhere, received {decoder!r}")
+    part, parts = shard
+    if batch_size % parts:
+        raise ValueError(f"expected batch_size as a multiple of the {parts} parts of a batch, received {batch_size}")
     crop_samples = round(crop_seconds * sample_rate_hz)
     clips, examples = len(paths), len(paths) * crops_per_clip
     class_table, path_table = tf.constant(class_indices, tf.int32), _path_table(paths)
     workers = decode_workers or default_workers()
+    own_size, whole_batches = batch_size // parts, examples // batch_size
+    own_rest = min(max(examples % batch_size - part * own_size, 0), own_size)  # in the last batch, if it is not whole
+    own_examples = whole_batches * own_size + own_rest
 
-    def draw(place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def draw(own_place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        place = own_place // own_size * batch_size + part * own_size + own_place % own_size
         # Two different generators with one seed: the permutation, and the crop's position in its clip.
         example = tf.random.experimental.index_shuffle(place, seed=[seed, epoch], max_index=examples - 1)
         position = tf.random.stateless_uniform([], seed=tf.stack([seed, epoch * examples + example]))
         return example % clips, position
 
     def decoded(places: tf.data.Dataset) -> tf.data.Dataset:
-        return _decoded(places.map(draw), path_table, sample_rate_hz, crop_samples, batch_size, decoder, workers)
+        return _decoded(places.map(draw), path_table, sample_rate_hz, crop_samples, own_size, decoder, workers)
 
     def decode_step(step: tf.Tensor) -> Batch:
-        first = step * batch_size
-        places = tf.data.Dataset.range(first, tf.minimum(first + batch_size, examples))
+        first = (first_step + step) * own_size
+        places = tf.data.Dataset.range(first, tf.minimum(first + own_size, own_examples))
         return decoded(places).get_single_element()
 
     if delivery:
-        steps = tf.data.Dataset.range(math.ceil(examples / batch_size))
+        steps = tf.data.Dataset.range(math.ceil(own_examples / own_size) - first_step)
         # Two batches at a time: while one waits for its last crop, the next keeps the cores busy.
         numbered = steps.map(lambda step: (step, *decode_step(step)), num_parallel_calls=2)
         batches = delivery(_without_autotuning(numbered), decode_step)
     else:
-        batches = decoded(tf.data.Dataset.range(examples))
-    return _stream(
-        batches.map(_drop_failures(paths, ledger))
-        .filter(_not_empty)
-        .map(lambda waveform, row: (waveform, tf.gather(class_table, row)))
-    )
+        batches = decoded(tf.data.Dataset.range(first_step * own_size, own_examples))
+    batches = batches.map(_drop_failures(paths, ledger))
+    if keep_empty:
+        # A network may ask that samples be many, even of no example.
+        nothing = tf.zeros([0, crop_samples or 30 * sample_rate_hz]), tf.zeros([0], tf.int64)
+        if examples % batch_size and not own_rest:
+            batches = batches.concatenate(tf.data.Dataset.from_tensors(nothing))
+        batches = batches.map(lambda *batch: tf.cond(_not_empty(*batch), lambda: batch, lambda: nothing))
+    else:
+        batches = batches.filter(_not_empty)
+    return _stream(batches.map(lambda waveform, row: (waveform, tf.gather(class_table, row))))
 
 
 def eval_dataset(
