@@ -66,7 +66,7 @@ def extract(path: str | Path, progress: ByteProgress = no_progress) -> Extractio
     folder = path.with_suffix("")
     try:
         archive = zipfile.ZipFile(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         raise
     except _DAMAGE as error:
         raise _damaged(path, "the table of contents", in_words(error)) from error
