@@ -99,11 +99,20 @@ def main(argv: list[str]) -> None:
             _RETRIES.value,
             _STALL_SECONDS.value,
         )
-    os.close(lock)
     if not _METADATA_ONLY.value:
         bar.say(
             f"try it: python -m experiments.probe_audio --dataset=fma --data_dir={data_dir} --subset={_SUBSET.value}"
         )
+
+
+def _lock(data_dir: Path) -> None:
+    """Keeps a second download out of the folder until this process ends; file systems without locks go unguarded."""
+    try:
+        fcntl.flock(os.open(data_dir, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ValueError(f"expected to be alone in {data_dir}, found another download there; let it end") from None
+    except OSError:
+        pass
 
 
 def _intention(step: Step, base_url: str) -> str:

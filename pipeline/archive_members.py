@@ -7,6 +7,8 @@ import stat
 import unicodedata
 import zipfile
 
+from pipeline.http_client import in_words
+
 # Limits. FMA's largest archives have 107,000 members; its longest tracks are hours long; its tables pack four to one.
 MAX_MEMBERS = 200_000
 MAX_MEMBER_BYTES = 4 << 30
@@ -17,6 +19,7 @@ _SMALL_BYTES = 1 << 20  # for which the ratio does not matter
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2}
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
 _LOCAL_HEADER_BYTES = 30
+_UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # Unicode's categories of control characters, line ends and the like
 _DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])( *\..*)?", re.IGNORECASE)
 
 
@@ -46,25 +49,23 @@ def check_members(archive: zipfile.ZipFile, archive_bytes: int, folder: str) -> 
     if len(members) > MAX_MEMBERS:
         raise ArchiveError(f"expected at most {MAX_MEMBERS:,} members in {archive.filename}, found {len(members):,}")
     files: dict[str, zipfile.ZipInfo] = {}
-    places: dict[str, bool] = {}  # by name as a system that folds case knows it: whether it is a folder
+    is_folder_of: dict[str, bool] = {}  # by name, as a system knows it that folds case
     for member in members:
         if problem := _problem(member, folder):
             raise ArchiveError(
-                f"expected only plain files in {archive.filename}, found {member.orig_filename!r}: {problem}"
+                f"expected only plain files in {archive.filename}, found {in_words(member.orig_filename)}: {problem}"
             )
         parts = member.filename.rstrip("/").split("/")
         for depth in range(1, len(parts) + 1):
+            name = _folded("/".join(parts[:depth]))
             is_folder = depth < len(parts) or member.is_dir()
-            known = places.setdefault(_folded("/".join(parts[:depth])), is_folder)
-            if known != is_folder:
+            if name in is_folder_of and not (is_folder and is_folder_of[name]):
                 raise ArchiveError(
-                    f"expected one thing of each name in {archive.filename}, found {member.filename!r} as a file and as "
-                    "a folder"
+                    f"expected one file of each name in {archive.filename}, found {member.filename!r} beside another"
                 )
+            is_folder_of[name] = is_folder
         if not member.is_dir():
             files["/".join(parts[1:])] = member
-    if len({_folded(name) for name in files}) != sum(not member.is_dir() for member in members):
-        raise ArchiveError(f"expected one file of each name in {archive.filename}, found {_repeated(members)!r} twice")
     _check_sizes(archive, archive_bytes, files)
     return files
 
@@ -74,8 +75,10 @@ def _problem(member: zipfile.ZipInfo, folder: str) -> str:
     name = member.orig_filename  # as the archive has it: zipfile cuts names at a zero byte
     parts = name.removesuffix("/").split("/")
     kind = stat.S_IFMT(member.external_attr >> 16)
-    if any(unicodedata.category(letter) in ("Cc", "Cf", "Cs") for letter in name) or "\\" in name or ":" in name:
+    if any(unicodedata.category(letter) in _UNPRINTABLE for letter in name) or "\\" in name or ":" in name:
         return "a name with \\, : or control characters"
+    if name != member.filename:
+        return f"it has a second name, {in_words(member.filename)}"
     if parts[0] != folder or (len(parts) == 1 and not member.is_dir()):
         return f"not below {folder}/"
     if any(part.startswith(".") or part == "" or part != part.strip() for part in parts):
@@ -115,12 +118,3 @@ def _check_sizes(archive: zipfile.ZipFile, archive_bytes: int, files: dict[str, 
 
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-
-
-def _repeated(members: list[zipfile.ZipInfo]) -> str:
-    seen: set[str] = set()
-    for member in members:
-        if _folded(member.filename) in seen:
-            return member.filename
-        seen.add(_folded(member.filename))
-    raise AssertionError("not reached")

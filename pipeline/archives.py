@@ -6,6 +6,7 @@ as the Free Music Archive's do.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -65,7 +66,7 @@ def extract(path: str | Path, progress: ByteProgress = no_progress) -> Extractio
     folder = path.with_suffix("")
     try:
         archive = zipfile.ZipFile(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         raise
     except _DAMAGE as error:
         raise _damaged(path, "the table of contents", in_words(error)) from error
@@ -96,10 +97,10 @@ def parse_checksums(text: str, where: str) -> dict[str, str]:
         ArchiveError: a line is something else.
     """
     sha1s = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        match = re.fullmatch(r"([0-9a-fA-F]{40}) [ *](?:\./)?(.+)", line)
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], 1):
+        match = re.fullmatch(r"([0-9a-fA-F]{40}) [ *](?:\./)?(.+?)\r?", line)
         if match is None:
-            raise ArchiveError(f"expected `<sha1>  <path>` in line {number} of {where}, found {line[:100]!r}")
+            raise ArchiveError(f"expected `<sha1>  <path>` in line {number} of {where}, found {in_words(line)}")
         sha1s[match[2]] = match[1].lower()
     return sha1s
 
@@ -132,11 +133,11 @@ def _extract_one(
         if found == sha1 or (sha1 is None and crc == member.CRC):
             advance(member.file_size)
             return VerifiedFile(found, member.file_size), False
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.partial")  # no member's name begins with a dot
-    temporary.unlink(missing_ok=True)
+    digest = new_sha1()
     try:
-        digest = new_sha1()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)
         with open(temporary, "xb") as file:
             for piece in _contents(archive, member):
                 file.write(piece)
@@ -149,10 +150,11 @@ def _extract_one(
         os.replace(temporary, target)
     except OSError as error:
         raise ArchiveError(
-            f"expected to write {target}, received: {in_words(error)}; make room and run the same command again"
+            f"expected to write {target}, received: {in_words(error)}; make room or mend it, and run the same command again"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
     return VerifiedFile(digest.hexdigest(), member.file_size), True
 
 

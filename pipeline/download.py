@@ -223,7 +223,9 @@ def _whole_bytes(response: http.client.HTTPResponse, part: _Part, say: Callable[
     if match is None or int(match[1]) != part.size:
         had = part.size
         part.restart()
-        raise InterruptedDownload(f"asked for the bytes from {had:,} on, received {content_range!r}: starting over")
+        raise InterruptedDownload(
+            f"asked for the bytes from {had:,} on, received {in_words(content_range)}: starting over"
+        )
     return None if match[2] == "*" else int(match[2])
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline.archives import ArchiveError, extract, parse_checksums
 from pipeline.download import ByteProgress, download, no_progress, sha1_of
-from pipeline.http_client import DownloadError, remote_bytes
+from pipeline.http_client import DownloadError, in_words, remote_bytes
 from pipeline.verified import read_record, size_of, wrong_files
 
 BASE_URL = "https://os.unil.cloud.switch.ch/fma/"
@@ -189,4 +189,4 @@ def gib(size: int) -> str:
 
 def some(names: tuple[str, ...]) -> str:
     """How many files, and one of them."""
-    return f"{len(names):,} file{'s' * (len(names) > 1)} ({'such as ' * (len(names) > 1)}{names[0]!r})"
+    return f"{len(names):,} file{'s' * (len(names) > 1)} ({'such as ' * (len(names) > 1)}{in_words(names[0])})"

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 BLOCK_BYTES = 1 << 20
 _SLOWEST_BYTES_PER_SECOND = 1024
 _HEADERS = {"User-Agent": "melstream", "Accept-Encoding": "identity"}
+_LONGEST_WORDS = 200  # characters
 _TEMPORARY = {408, 425, 429}  # beside all of 500 and above
 
 
@@ -84,9 +85,9 @@ def opened(
             ) from error
         raise InterruptedDownload(f"no answer ({in_words(reason)})") from error
     with response:
-        if response.headers.get_content_maintype() == "text" and "Content-Type" in response.headers:
+        if response.headers.get_content_type() == "text/html":
             raise DownloadError(
-                f"expected a file from {url}, received a page of text; check --base_url, and whether this network wants "
+                f"expected a file from {url}, received a web page; check --base_url, and whether this network wants "
                 "you to log in"
             )
         yield response
@@ -156,5 +157,6 @@ def validator(response: http.client.HTTPResponse) -> str:
 
 
 def in_words(error: object) -> str:
-    """An error for the terminal; what a server wrote is quoted, as it may hold control characters."""
-    return getattr(error, "strerror", None) or repr(error)
+    """An error for the terminal: what others wrote is quoted, as it may hold control characters, and cut short."""
+    words = getattr(error, "strerror", None) or repr(error)
+    return words if len(words) <= _LONGEST_WORDS else f"{words[:_LONGEST_WORDS]}…"

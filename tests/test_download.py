@@ -141,7 +141,7 @@ def test_wrong_bytes_never_get_the_name(fetch: Fetch, server: FileServer, faults
         ("404", "HTTP 404 Not Found; check --base_url"),
         ("403", "HTTP 403 Forbidden"),
         ("416", "HTTP 416"),
-        ("page", "received a page of text"),
+        ("page", "received a web page"),
         ("huge", "announced 1,000,000,000,256,000"),
         ("endless", "received more; they were deleted"),
     ],
