@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from fuzz_archives import check_archive, make_archive
+from fuzz.archive_targets import check_archive, make_archive
 
 from pipeline import archive_members
 from pipeline.archives import ArchiveError, extract

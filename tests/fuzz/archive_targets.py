@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 from unittest import mock
 
+from fuzz.target import Prepared, Target
 from pipeline.archive_members import MAX_RATIO
 from pipeline.archives import ArchiveError, extract
 
@@ -120,3 +121,12 @@ def _change(data: bytearray, rng: random.Random) -> None:
         data[other : other + rng.choice((0, len(piece)))] = piece
     if rng.random() < 0.1:
         del data[rng.randrange(len(data)) :]
+
+
+TARGETS = {
+    "archive": Target(
+        "extract: a zip archive",
+        20_000,
+        lambda folder: Prepared(make_archive, lambda data: check_archive(folder, data)),
+    )
+}
