@@ -20,7 +20,7 @@ from pipeline.decode import decode_crop
 
 SCRIPTS = (
     *("train", "evaluate", "probe_audio", "make_demo_data", "export_saved_model", "predict", "benchmark_pipeline"),
-    *("compare_models", "explore_features", "report", "show_augmentation"),
+    *("compare_models", "explore_features", "report", "show_augmentation", "pack_records"),
 )
 REQUIRED = {"export_saved_model": ["--export_dir=out"], "show_augmentation": ["--output_dir=out"]}
 
@@ -50,6 +50,7 @@ def test_help_explains_and_stray_arguments_are_refused(script: str):
         ("compare_models", ["--models=cnn2d,cnn3d"]),
         ("explore_features", ["--dataset=folders", "--data_dir=/nowhere"]),
         ("report", ["--run_dir=/nowhere"]),
+        ("pack_records", ["--output_dir=/nowhere", "--verify"]),
     ],
 )
 def test_a_mistake_is_one_message_without_a_traceback(script: str, flags: list[str]):
@@ -117,7 +118,12 @@ def test_readme_runs(small_fma, tmp_path: Path):
     song = next((music / "Rock").iterdir())
     shutil.copy(song, more_music)
     shutil.copy(song, tmp_path / "song.mp3")
-    places = {"/data/fma": small_fma, "/data/music": music, "/data/more_music": more_music}
+    places = {
+        "/data/fma": small_fma,
+        "/data/music": music,
+        "/data/more_music": more_music,
+        "/data/records": tmp_path / "records",
+    }
     small, tolerant = as_flags(**SMALL_RUN), as_flags(max_failure_rate=SMALL_RUN["max_failure_rate"])
     ran = set()
 
@@ -137,6 +143,7 @@ def test_readme_runs(small_fma, tmp_path: Path):
                 "explore_features": as_flags(max_failure_rate=0.1),
                 "benchmark_pipeline": few,
                 "show_augmentation": small,
+                "pack_records": tolerant,
             }.get(script, [])
             run_script(script, *words[3:], *extra, cwd=tmp_path, check="--help" not in words)
             ran.add(script)
