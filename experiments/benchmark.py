@@ -75,8 +75,12 @@ def run_benchmark(catalog: Catalog, settings: Settings, output_dir: Path, plan: 
         time_to_first_epoch.
 
     Raises:
-        ValueError: too few clips, or whole clips were asked for.
+        ValueError: too few clips, or whole clips or records were asked for.
     """
+    if settings.dataset == "records":
+        raise ValueError(
+            "expected files, which the other decoders read too, received --dataset=records; name the files"
+        )
     if settings.crop_seconds <= 0:
         raise ValueError(f"expected crops of some length, received crop_seconds={settings.crop_seconds:g}; use 5")
     require_one_label(settings, "the benchmark")

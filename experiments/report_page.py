@@ -19,7 +19,7 @@ from experiments.metrics import Calibration, calibration
 from experiments.report_clips import clip_card, embedded_url, percent, relative_url, text
 from experiments.report_data import ReportData, gather
 from experiments.report_figures import class_colours, draw_curve, draw_reliability
-from pipeline.clip_bytes import find_place
+from pipeline.clip_bytes import clip_size, find_place
 
 _HERE = Path(__file__).resolve().parent
 _SIDE_BY_SIDE = 5  # classes of the widest confusion matrix that stands beside the clips
@@ -93,7 +93,7 @@ def write_report(run_dir: Path, output: Path, embed_audio: bool = False, max_cli
     output.parent.mkdir(parents=True, exist_ok=True)
     write_text(output, render(data, output.parent, embed_audio))
     wrong = [clip for clip in data.clips if clip.misclassified]
-    embedded_bytes = sum(Path(clip.path).stat().st_size for clip in wrong if not clip.problem)
+    embedded_bytes = sum(clip_size(clip.path) for clip in wrong if not clip.problem)
     return "\n".join(
         [
             *(f"note: {note}" for note in data.notes),

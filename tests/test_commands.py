@@ -20,7 +20,7 @@ from pipeline.decode import decode_crop
 
 SCRIPTS = (
     *("train", "evaluate", "probe_audio", "make_demo_data", "export_saved_model", "predict", "benchmark_pipeline"),
-    *("compare_models", "explore_features", "report", "show_augmentation", "download_fma"),
+    *("compare_models", "explore_features", "report", "show_augmentation", "download_fma", "pack_records"),
 )
 REQUIRED = {
     "export_saved_model": ["--export_dir=out"],
@@ -55,6 +55,7 @@ def test_help_explains_and_stray_arguments_are_refused(script: str):
         ("explore_features", ["--dataset=folders", "--data_dir=/nowhere"]),
         ("report", ["--run_dir=/nowhere"]),
         ("download_fma", ["--data_dir=out", "--base_url=ftp://nowhere"]),
+        ("pack_records", ["--output_dir=/nowhere", "--verify"]),
     ],
 )
 def test_a_mistake_is_one_message_without_a_traceback(script: str, flags: list[str]):
@@ -122,7 +123,12 @@ def test_readme_runs(small_fma, tmp_path: Path):
     song = next((music / "Rock").iterdir())
     shutil.copy(song, more_music)
     shutil.copy(song, tmp_path / "song.mp3")
-    places = {"/data/fma": small_fma, "/data/music": music, "/data/more_music": more_music}
+    places = {
+        "/data/fma": small_fma,
+        "/data/music": music,
+        "/data/more_music": more_music,
+        "/data/records": tmp_path / "records",
+    }
     small, tolerant = as_flags(**SMALL_RUN), as_flags(max_failure_rate=SMALL_RUN["max_failure_rate"])
     ran = set()
 
@@ -142,6 +148,7 @@ def test_readme_runs(small_fma, tmp_path: Path):
                 "explore_features": as_flags(max_failure_rate=0.1),
                 "benchmark_pipeline": few,
                 "show_augmentation": small,
+                "pack_records": tolerant,
             }.get(script, [])
             run_script(script, *words[3:], *extra, cwd=tmp_path, check="--help" not in words)
             ran.add(script)

@@ -87,7 +87,7 @@ def test_a_step_learns_from_confident_mistakes():
     model.get_layer("logits").bias.assign([200.0, -200.0])
     waveform = tf.random.stateless_normal([3, round(settings.crop_seconds * settings.sample_rate_hz)], [1, 2])
     before = model.get_layer("logits").bias.numpy()
-    loss, _ = make_train_step(model, settings)(waveform, tf.constant([[0, 1]] * 3))
+    loss, _, _ = make_train_step(model, settings)(waveform, tf.constant([[0, 1]] * 3))
     assert float(loss) == pytest.approx(200, rel=0.05)
     assert (np.sign(model.get_layer("logits").bias.numpy() - before) == [-1, 1]).all()
 

@@ -1,5 +1,6 @@
 """Record shards: the same catalog and the same examples as from the files, and every way in which shards can be bad."""
 
+import base64
 import dataclasses
 import errno
 import hashlib
@@ -17,6 +18,7 @@ from conftest import music, write_mp3
 from test_mp3_frames import without_length_tag
 
 from experiments.data import load_catalog, prepare
+from experiments.report_clips import embedded_url
 from experiments.run_dir import check_run, open_run
 from experiments.settings import Settings
 from pipeline import clip_bytes, decode, pack
@@ -374,3 +376,9 @@ def test_a_path_is_a_place_or_a_file():
         assert find_place(path) is None
         assert not tf.strings.regex_full_match(path, clip_bytes.PLACE_PATTERN)
     assert tf.strings.regex_full_match(str(place), clip_bytes.PLACE_PATTERN)
+
+
+def test_a_report_embeds_what_no_page_can_point_at(records):
+    path = load_records(str(records)).tracks["path"][0]
+    kind, data = embedded_url(path).split(",", 1)
+    assert kind == "data:audio/mpeg;base64" and base64.b64decode(data) == read_clip(path)
