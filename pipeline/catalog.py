@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ LABEL_SEPARATOR = "|"  # between the labels of a clip that has several
 # Longer than the longest path, and than any name: such a field is damage, and every table and plot would suffer it.
 _MAX_TEXT = 4096
 _MAX_MESSAGE = 2000
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class CatalogError(ValueError):
@@ -104,7 +106,7 @@ def make_catalog(
     """Builds a catalog from rows whose labels are names, keeping only the labels in `genres` (all if empty).
 
     Raises:
-        CatalogError: a genre is unknown, a text is too long, or there is no clip.
+        CatalogError: a genre is unknown, a text is too long or a label unprintable, or there is no clip.
     """
     tracks = tracks.reindex(columns=list(COLUMNS)).fillna({"artist": "", "album": "", "title": ""})
     for column in ("path", "label", "artist", "album", "title"):
@@ -116,6 +118,9 @@ def make_catalog(
             )
     names = _names(tracks.reset_index(drop=True), multi_label)
     present = sorted(names[names != ""].unique())
+    unprintable = [label for label in present if _CONTROL_CHARACTER.search(label)]
+    if unprintable:
+        raise CatalogError(f"expected labels without control characters, found {unprintable[0]!r}; mend the table")
     wanted = [resolve_name(genre, present, "genre") for genre in genres] or present
     kept = names[names.isin(wanted)]
     tracks = tracks.iloc[kept.index.unique()].reset_index(drop=True)

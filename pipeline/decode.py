@@ -38,7 +38,7 @@ class DecodeError(ValueError):
     """A file that holds no usable audio where it was asked for; the message is the reason, without the path."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class AudioInfo:
     """What a file's header says, with an MP3's length counted where the header does not give it.
 

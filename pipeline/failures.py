@@ -56,10 +56,11 @@ class FailureLedger:
 
     def check(self) -> None:
         """Raises FailureBudgetError if more files failed than the budget allows."""
-        with self._lock:
-            failed = list(self._failures.items())
         allowed = math.floor(self.max_failure_rate * self.total_files + 1e-9)
-        if len(failed) > allowed:
+        with self._lock:
+            # No copy of many failures for each new one.
+            failed = list(self._failures.items()) if len(self._failures) > allowed else []
+        if failed:
             shown = "\n".join(f"  {path}: {failure.reason}" for path, failure in failed[:10])
             more = f"\n  and {len(failed) - 10} more" if len(failed) > 10 else ""
             raise FailureBudgetError(

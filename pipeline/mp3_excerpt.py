@@ -28,7 +28,7 @@ _HAS_FRAMES_AND_BYTES = 0x3
 _PADDING_BIT = 0x02
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class ConstantRateMp3:
     """An MP3 of constant bit rate, as its Info frame describes it.
 

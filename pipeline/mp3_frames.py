@@ -27,11 +27,13 @@ _SAMPLE_RATES_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (1102
 TRUNCATION_TOLERANCE_SECONDS = 0.1
 # A frame of the lowest bit rate, 24 bytes for 576 samples: what promises more than this cannot hold it.
 MAX_SAMPLES_PER_BYTE = 24
+# Of a file that begins with more tags than these, the rest are junk: a file full of empty tags must not take minutes.
+MAX_TAGS = 64
 # libmpg123 gives up looking for a frame after this many bytes too.
 MAX_JUNK_BYTES = 65536
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class FrameHeader:
     """One MPEG audio frame header (4 bytes)."""
 
@@ -76,7 +78,9 @@ def parse_header(data: bytes, offset: int = 0) -> FrameHeader | None:
 def skip_id3v2(data: bytes) -> int:
     """Returns the offset of the first byte after any ID3v2 tags at the start (there may be several)."""
     offset = 0
-    while data[offset : offset + 3] == b"ID3" and offset + 10 <= len(data):
+    for _ in range(MAX_TAGS):
+        if data[offset : offset + 3] != b"ID3" or offset + 10 > len(data):
+            break
         size = 0
         for byte in data[offset + 6 : offset + 10]:  # syncsafe: seven bits a byte
             size = size << 7 | byte & 0x7F

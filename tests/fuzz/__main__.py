@@ -5,8 +5,8 @@
     PYTHONPATH=.:tests python -m fuzz --target=decode_tfio --input=fuzz_failures/decode_tfio-0-17.bin
 
 The same seed makes the same inputs. An input that fails is saved in --failures_dir, beside what happened; with --input
-it is tried again in this process, whose traceback or debugger then shows where. Once mended, it belongs into
-tests/fuzz/regressions/<target>/, which `make test` tries. Exit status 1: something failed.
+it is tried again in this process, whose traceback or debugger then shows where. Once mended, something of its kind belongs
+into tests/test_fuzz.py, which is part of `make test`. Exit status 1: something failed.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("--failures_dir", type=Path, default=Path("fuzz_failures"))
     parser.add_argument("--input", type=Path, help="try this file alone, in this process, with one --target")
     options = parser.parse_args()
-    names = options.target or list(TARGETS)
+    names = options.target or [name for name, target in TARGETS.items() if target.inputs]
     if options.input:
         if len(names) != 1:
             parser.error("expected one --target beside --input")
@@ -42,7 +42,7 @@ def main() -> int:
         return 0
     failed = False
     for name in names:
-        inputs = options.inputs or TARGETS[name].inputs
+        inputs = TARGETS[name].inputs if options.inputs is None else options.inputs
         with tqdm(total=inputs, desc=name, unit="input", mininterval=2, disable=None) as bar:
             report = run(
                 name, inputs, options.seed, options.failures_dir, options.workers, options.hang_seconds, bar.update

@@ -31,5 +31,5 @@ def odd_mp3s() -> list[bytes]:
     return [file.read_bytes() for file in files if 0 < file.stat().st_size <= _MAX_ODD_BYTES]
 
 
-def all_mp3s(with_shared: bool = True) -> list[bytes]:
-    return encoded_mp3s() + (odd_mp3s() if with_shared else [])
+def all_mp3s() -> list[bytes]:
+    return encoded_mp3s() + odd_mp3s()

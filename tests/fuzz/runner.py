@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import resource
 import signal
-import sys
 import tempfile
 import time
 import traceback
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
+from fuzz.memory import peak_mib, reset_peak
 from fuzz.registry import TARGETS
 from fuzz.target import input_rng
 
@@ -150,7 +150,8 @@ def run(
                 if worker.connection.poll():
                     continue  # it was this process that was slow
                 worker.stop()
-                tried(worker, "hang", f"no answer within {hang_seconds:g} s")
+                if worker.first < worker.end:
+                    tried(worker, "hang", f"no answer within {hang_seconds:g} s")
                 go_on(worker)
     finally:
         for worker in running.values():
@@ -189,13 +190,14 @@ def _work(name: str, seed: int, first: int, end: int, connection: Connection) ->
         _limit_address_space()
         connection.send(("ready", ""))
         for index in range(first, end):
-            before = _largest_memory_mib()
+            reset_peak()
+            before = peak_mib()
             try:
                 ended = prepared.check(prepared.make(input_rng(name, seed, index)))
             except Exception:
                 connection.send(("exception", traceback.format_exc()))
                 continue
-            grown = _largest_memory_mib() - before
+            grown = peak_mib() - before
             if grown > target.memory_mib:
                 connection.send(("memory", f"{grown:.0f} MiB more for one input that ended as {ended}"))
             else:
@@ -207,8 +209,3 @@ def _limit_address_space() -> None:
         pages = int(file.read().split()[0])
     limit = pages * os.sysconf("SC_PAGE_SIZE") + _ADDRESS_SPACE_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-
-
-def _largest_memory_mib() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)

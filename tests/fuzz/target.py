@@ -34,9 +34,9 @@ class Target:
 
     Attributes:
         about: one line.
-        inputs: how many `make fuzz` tries.
+        inputs: how many `make fuzz` tries; 0: none, unless it is asked for by name.
         prepare: given an empty folder for files, makes it ready in this process.
-        memory_mib: what one input may add to the process's largest memory.
+        memory_mib: what one input may add to the process's memory.
     """
 
     about: str
