@@ -5,7 +5,7 @@ DEMO_DATA := data/demo
 DEMO_RUN := runs/demo
 DEMO_EXPORT := exports/demo
 
-.PHONY: demo test fuzz lint format typecheck benchmark lock clean
+.PHONY: demo test fuzz kill-test lint format typecheck benchmark lock clean
 
 demo: $(VENV)/installed
 	$(PYTHON) -m experiments.make_demo_data --data_dir=$(DEMO_DATA)
@@ -21,6 +21,13 @@ test: $(VENV)/installed lint
 # An hour or more. FUZZ="--target=decode_tfio --inputs=100 --seed=1" for less; see tests/fuzz/__main__.py.
 fuzz: $(VENV)/installed
 	PYTHONPATH=.:tests $(PYTHON) -m fuzz $(FUZZ)
+
+# A training that is killed 20 times against one that is not; minutes.
+KILL_FLAGS := --dataset=demo --data_dir=$(DEMO_DATA) --model=cnn2d_bn --sample_rate_hz=8000 --n_fft=512 --hop_length=256 \
+	--n_mels=32 --crop_seconds=2 --epochs=8 --checkpoint_steps=5 --spec_augment_time_masks=2 --mixup_alpha=0.4
+kill-test: $(VENV)/installed
+	rm -rf runs/kill_test
+	$(PYTHON) tests/kill_training.py --kills=20 --output_dir=runs/kill_test -- $(KILL_FLAGS)
 
 lint: $(VENV)/installed
 	$(PYTHON) -m ruff check .

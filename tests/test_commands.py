@@ -106,6 +106,27 @@ def test_settings_round_trip_and_damage(tmp_path: Path):
             read_settings(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("n_mels", "128", r"expected n_mels as int in .*settings\.json, found '128'; mend it"),
+        ("n_mels", True, "n_mels as int"),
+        ("epochs", 3.5, "epochs as int"),
+        ("learning_rate", "fast", "learning_rate as float"),
+        ("deterministic", 1, "deterministic as bool"),
+        ("model", None, "model as str"),
+        ("genres", "Rock", r"genres as tuple\[str, \.\.\.\]"),
+        ("decoder", "ffmpeg", "decoder as one of soundfile, tfio"),
+        ("colour", "red", "missing or unknown: colour"),
+    ],
+)
+def test_settings_that_were_edited_by_hand(tmp_path: Path, name: str, value: object, message: str):
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(json.loads(Settings().as_json()) | {"fmax_hz": None, "learning_rate": 1, name: value}))
+    with pytest.raises(ValueError, match=message):
+        read_settings(path)
+
+
 def readme_blocks(*languages: str) -> list[tuple[str, str]]:
     """(language, contents) of the README's code blocks, in its order."""
     pattern = rf"^```({'|'.join(languages)})\n(.*?)^```"

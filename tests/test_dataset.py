@@ -148,9 +148,50 @@ def test_crops_of_a_bad_file_are_counted_once_as_a_file(tmp_path: Path):
     assert [failure.occurrences for failure in ledger.failures.values()] == [5]
 
 
+def test_parts_of_batches_and_the_rest_of_a_pass_are_those_of_the_whole(clips_and_bad):
+    """Fourteen clips in batches of four: of the last, which has two, the second part is empty."""
+
+    def batches(**options) -> list[tuple[np.ndarray, np.ndarray]]:
+        dataset = train_dataset(
+            as_strings(clips_and_bad),
+            range(14),
+            FailureLedger(14, 1.0),
+            sample_rate_hz=RATE_HZ,
+            crop_seconds=1,
+            batch_size=4,
+            keep_empty=True,
+            **options,
+        )
+        return [(waveform.numpy(), classes.numpy()) for waveform, classes in dataset]
+
+    whole, *parts = batches(), batches(shard=(0, 2)), batches(shard=(1, 2))
+    assert [len(part) for part in parts] == [len(whole)] * 2 == [4, 4]
+    assert len(parts[1][-1][0]) == 0 and parts[1][-1][0].shape == (0, RATE_HZ)
+    for batch, *own in zip(whole, *parts, strict=True):
+        for column, of_batch in enumerate(batch):
+            np.testing.assert_array_equal(np.concatenate([part[column] for part in own]), of_batch)
+    for options, reference in (({}, whole), ({"shard": (1, 2)}, parts[1])):
+        rest = batches(first_step=2, **options)
+        assert len(rest) == 2
+        for ours, theirs in zip(rest, reference[2:], strict=True):
+            np.testing.assert_array_equal(ours[0], theirs[0])
+            np.testing.assert_array_equal(ours[1], theirs[1])
+
+
+def test_empty_batches_are_kept_for_those_who_count_steps(tmp_path: Path):
+    paths = [str(tmp_path / f"{i}.mp3") for i in range(5)]
+    for crop_seconds in (1, 0):
+        dataset = train_dataset(
+            paths, range(5), FailureLedger(5, 1.0), crop_seconds=crop_seconds, batch_size=2, keep_empty=True
+        )
+        shapes = [tuple(waveform.shape) for waveform, _ in dataset]
+        assert shapes == [(0, 22050 * (crop_seconds or 30))] * 3
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"shard": (0, 2)}, "batch_size as a multiple of the 2 parts of a batch, received 5"),
         ({"batch_size": 0}, "batch_size"),
         ({"crop_seconds": -1}, "crop_seconds"),
         ({"crops_per_clip": 0}, "crops_per_clip"),

@@ -2,10 +2,9 @@
 
 import csv
 import json
+import re
+import resource
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +12,14 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import AUGMENTATION, ROOT, SMALL_RUN, as_flags, run_script
+from conftest import AUGMENTATION, SMALL_RUN, as_flags, run_script
+from kill_training import differences, interrupt, train_command
 from PIL import Image
 
 from experiments import evaluation, training
-from experiments.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
+from experiments.checkpoint import EpochSums, TrainingState, restore_checkpoint, save_checkpoint
 from experiments.data import prepare, read_failures, write_failures
+from experiments.run_dir import open_run
 from experiments.settings import FRONT_ENDS, Settings
 from layers import front_ends
 from pipeline.dataset import eval_dataset
@@ -136,53 +137,36 @@ def _with_other_data(run_dir: Path) -> Path:
     return other
 
 
-def history_of(run_dir: Path) -> pd.DataFrame:
-    timing = ["seconds", "wait_seconds"]
-    return pd.read_csv(run_dir / "history.csv", float_precision="round_trip").drop(columns=timing)
-
-
-def interrupt_after(checkpoint: Path, how: signal.Signals, command: list[str]) -> int:
-    """Starts a command, signals it as soon as the checkpoint is there, and returns its exit status."""
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        # What is started in the background of a shell ignores Ctrl-C, and so would its children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    deadline = time.monotonic() + 200
-    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(how)
-    return process.wait()
-
-
 def test_repeats_and_resumption_are_exact(small_fma, tmp_path: Path):
-    """Three runs in processes of their own: one worker, four workers, and one stopped by Ctrl-C and by kill -9."""
-    common = SMALL_RUN | {"dataset": "fma", "data_dir": small_fma, "epochs": 4, "model": "cnn2d", "seed": 5}
-    common |= AUGMENTATION
+    """In processes of their own: a run of four workers, and one of one worker, stopped by Ctrl-C and by kill -9."""
+    common = SMALL_RUN | {"dataset": "fma", "data_dir": small_fma, "epochs": 3, "model": "cnn2d", "seed": 5}
+    common |= AUGMENTATION | {"checkpoint_steps": 1, "keep_checkpoints": 9}
     flags = [*as_flags(**common), "--deterministic"]
-    run_script("train", *flags, "--decode_workers=1", f"--output_dir={tmp_path / 'one'}")
-    run_script("train", *flags, "--decode_workers=4", f"--output_dir={tmp_path / 'four'}")
-    stopped = tmp_path / "stopped"
-    command = [sys.executable, "-m", "experiments.train", *flags, f"--output_dir={stopped}"]
-    assert interrupt_after(stopped / "checkpoints" / "epoch-0001.npz", signal.SIGINT, command) == 130
-    assert interrupt_after(stopped / "checkpoints" / "epoch-0003.npz", signal.SIGKILL, command) == -signal.SIGKILL
-    assert (stopped / "checkpoints" / "epoch-0003.npz").exists() and not (stopped / "metrics.json").exists()
-    assert "after epoch" in run_script("train", *flags, f"--output_dir={stopped}").stdout
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    run_script("train", *flags, "--decode_workers=4", f"--output_dir={whole}")
+    flags.append("--decode_workers=1")
+    command = train_command(flags, stopped)
+    within, after = (stopped / "checkpoints" / f"epoch-{name}.npz" for name in ("0000-step-000001", "0002"))
+    assert interrupt(command, within.exists, signal.SIGINT) == 130
+    assert interrupt(command, after.exists, signal.SIGKILL) == -signal.SIGKILL
+    assert after.exists() and not (stopped / "metrics.json").exists()
+    assert "after epoch 2" in run_script("train", *flags, f"--output_dir={stopped}").stdout
+    assert differences(stopped, whole) == []
+    assert len(pd.read_csv(whole / "history.csv")) == 3
 
-    expected = history_of(tmp_path / "one")
-    assert len(expected) == 4
-    for name in ("four", "stopped"):
-        pd.testing.assert_frame_equal(history_of(tmp_path / name), expected, check_exact=True)
-        ours, theirs = (
-            keras.models.load_model(tmp_path / run / "model.keras", compile=False).get_weights()
-            for run in (name, "one")
-        )
-        for a, b in zip(ours, theirs, strict=True):
-            np.testing.assert_array_equal(a, b)
-        assert (tmp_path / name / "metrics.json").read_text() == (tmp_path / "one" / "metrics.json").read_text()
+
+def test_a_run_that_was_killed_while_it_began_or_wrote_goes_on(settings, tmp_path: Path):
+    run_dir, catalog = tmp_path / "run", prepare(settings)[0]
+    run_dir.mkdir()
+    first = run_dir / ".settings.partial.json"
+    first.write_bytes(b"half")
+    open_run(run_dir, settings, catalog)
+    (run_dir / "data.json").unlink()  # written after settings.json
+    (run_dir / "checkpoints").mkdir()
+    later = run_dir / "checkpoints" / ".epoch-0001.partial.npz"
+    later.write_bytes(b"half")
+    open_run(run_dir, settings, catalog)
+    assert (run_dir / "data.json").exists() and not first.exists() and not later.exists()
 
 
 def test_schedule_of_a_continued_run_is_that_of_an_uninterrupted_one(settings):
@@ -206,17 +190,73 @@ def test_schedule_of_a_continued_run_is_that_of_an_uninterrupted_one(settings):
         assert walk(model, history[k:], history[:k]) == whole[k:]
 
 
-def test_damaged_newest_checkpoint_falls_back_to_the_one_before(settings, tmp_path: Path, capsys):
-    model = training.build_model(settings, 3)
+@pytest.fixture(scope="module")
+def small_model(settings) -> keras.Model:
+    return training.build_model(replace(settings, model="cnn2d_bn"), 3)
+
+
+def save_three(directory: Path, model: keras.Model, **options) -> list[Path]:
     for epoch in (1, 2, 3):
         state = TrainingState([{"val_loss": 1.0 / i} for i in range(1, epoch + 1)], model.get_weights())
-        save_checkpoint(tmp_path / "c", model, state)
-    files = sorted((tmp_path / "c").iterdir())
+        save_checkpoint(directory, model, state, **options)
+    return sorted(directory.iterdir())
+
+
+def other_shapes(path: Path) -> bytes:
+    """An undamaged checkpoint of another model."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("adam")
+    model.optimizer.build(model.trainable_variables)
+    save_checkpoint(path.parent / "other", model, TrainingState([{"val_loss": 1.0}], model.get_weights()))
+    return (path.parent / "other" / "epoch-0001.npz").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda path: path.read_bytes()[:5000], "its digest"),
+        (lambda path: b"", "its digest"),
+        (lambda path: b"garbage" * 1000, "its digest"),
+        (lambda path: path.read_bytes()[:9000] + b"?" + path.read_bytes()[9001:], "its digest"),
+        (lambda path: path.read_bytes()[:-1] + b"x", "its digest"),
+        (other_shapes, "expected .* of shape"),
+    ],
+)
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(small_model, tmp_path, damage, reason, capsys):
+    files = save_three(tmp_path / "c", small_model)
     assert [file.name for file in files] == ["epoch-0002.npz", "epoch-0003.npz"]
-    files[1].write_bytes(files[1].read_bytes()[:5000])
-    assert len(restore_checkpoint(tmp_path / "c", model).history) == 2
-    assert "epoch-0003.npz cannot be used (its digest" in capsys.readouterr().out
-    assert restore_checkpoint(tmp_path / "none", model).history == []
+    files[1].write_bytes(damage(files[1]))
+    before = small_model.get_weights()
+    assert len(restore_checkpoint(tmp_path / "c", small_model).history) == 2
+    assert re.search(rf"warning: .*epoch-0003\.npz cannot be used \({reason}", capsys.readouterr().out)
+    for ours, theirs in zip(small_model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert restore_checkpoint(tmp_path / "none", small_model).history == []
+
+
+def test_a_checkpoint_within_an_epoch_stands_before_the_epochs_end(small_model, tmp_path: Path):
+    files = save_three(tmp_path / "c", small_model, keep=3)
+    assert len(files) == 3
+    sums = EpochSums(steps=7, examples=50, loss=0.1 + 0.2, correct=20)
+    save_checkpoint(tmp_path / "c", small_model, TrainingState([{"val_loss": 1.0}] * 3, small_model.weights, sums), 3)
+    names = [file.name for file in sorted((tmp_path / "c").iterdir())]
+    assert names == ["epoch-0002.npz", "epoch-0003-step-000007.npz", "epoch-0003.npz"]
+    assert restore_checkpoint(tmp_path / "c", small_model).epoch_sums == sums
+
+
+def test_a_full_disk_harms_no_checkpoint(small_model, tmp_path: Path):
+    files = save_three(tmp_path / "c", small_model)
+    contents = [file.read_bytes() for file in files]
+    state = TrainingState([{"val_loss": 1.0}] * 4, small_model.get_weights())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(contents[0]) // 2, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"expected room to write .*epoch-0004\.npz, found none .* Make room and run"):
+            save_checkpoint(tmp_path / "c", small_model, state)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert sorted((tmp_path / "c").iterdir()) == files
+    assert [file.read_bytes() for file in files] == contents
 
 
 def test_diverging_training_stops_and_says_so(settings, tmp_path: Path):
@@ -278,6 +318,8 @@ def test_repaired_file_no_longer_counts(clips, tmp_path: Path):
         ({"max_failure_rate": 7.0}, "between 0 and 1"),
         ({"gain_db": -1.0}, "gain_db as a number from 0"),
         ({"spec_augment_mel_masks": -1}, "mel_masks of at least 0"),
+        ({"keep_checkpoints": 0}, "keep_checkpoints of at least 1"),
+        ({"checkpoint_steps": -1}, "checkpoint_steps of at least 0"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_written(settings, tmp_path: Path, changes: dict, message: str):

@@ -22,7 +22,7 @@ class Recorder:
 
     Attributes:
         losses: of every step.
-        weights: at the end of training.
+        weights: of the model and of its optimizer at the end of training.
     """
 
     def __init__(self, patch) -> None:
@@ -43,7 +43,7 @@ class Recorder:
 
         def recording_fit(model, *args):
             state = fit(model, *args)
-            self.weights = model.get_weights()
+            self.weights = [variable.numpy() for variable in (*model.weights, *model.optimizer.variables)]
             return state
 
         patch(training, "make_train_step", recording_step)
