@@ -21,7 +21,10 @@ from experiments import console
 
 _ROLE = flags.DEFINE_enum("role", None, ("dispatcher", "worker"), "dispatcher: one; worker: any number.", required=True)
 _PORT = flags.DEFINE_integer(
-    "port", 5050, "Port of the dispatcher, or of the first worker (5051 if not given); further workers: the next ones."
+    "port",
+    0,
+    "Port of the dispatcher (default 5050), or of the first of this machine's workers, the others following it (default: "
+    "free ones).",
 )
 _DISPATCHER = flags.DEFINE_string("dispatcher", "", "worker: the dispatcher's host:port.")
 _WORKERS = flags.DEFINE_integer("workers", 1, "worker: how many to run on this machine.", lower_bound=1)
@@ -47,16 +50,18 @@ def main(argv: list[str]) -> None:
     servers: list[service.Dispatcher | service.Worker]
     with contextlib.ExitStack() as stack:
         if _ROLE.value == "dispatcher":
-            servers = [service.Dispatcher(_PORT.value, stack.enter_context(service.journal_dir(_WORK_DIR.value)))]
-            print(f"dispatcher: train with --data_service=grpc://{socket.gethostname()}:{_PORT.value}", flush=True)
+            port = _PORT.value or 5050
+            servers = [service.Dispatcher(port, stack.enter_context(service.journal_dir(_WORK_DIR.value)))]
+            print(f"train with --data_service=grpc://{socket.gethostname()}:{port}", flush=True)
         else:
-            dispatcher_host, colon, dispatcher_port = _DISPATCHER.value.rpartition(":")
-            if not colon or not dispatcher_port.isdigit():
+            host, colon, port_text = _DISPATCHER.value.rpartition(":")
+            if not colon or not port_text.isdigit():
                 raise ValueError(f"expected --dispatcher=host:port, received {_DISPATCHER.value!r}")
-            is_local = dispatcher_host in ("localhost", "127.0.0.1", "[::1]")
-            host = _HOST.value or ("localhost" if is_local else socket.getfqdn())
-            first = _PORT.value if _PORT.present else _PORT.value + 1
-            servers = [service.Worker(port, _DISPATCHER.value, host) for port in range(first, first + _WORKERS.value)]
+            own_name = _HOST.value or ("localhost" if host in ("localhost", "127.0.0.1", "[::1]") else socket.getfqdn())
+            ports = service.free_ports(_WORKERS.value)
+            if _PORT.value:
+                ports = list(range(_PORT.value, _PORT.value + _WORKERS.value))
+            servers = [service.Worker(port, _DISPATCHER.value, own_name) for port in ports]
         supervisor = stack.enter_context(service.Supervisor(servers, lambda text: print(text, flush=True)))
         supervisor.wait()
 

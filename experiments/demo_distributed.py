@@ -18,7 +18,7 @@ def main(argv: list[str]) -> None:
     del argv
     from experiments import evaluation, training  # TensorFlow takes seconds to import: not before --help
     from experiments.settings import Settings
-    from pipeline import service
+    from pipeline import service, service_client
 
     port, *worker_ports = service.free_ports(3)
     settings = Settings(
@@ -32,6 +32,7 @@ def main(argv: list[str]) -> None:
         dispatcher = service.Dispatcher(port, work_dir)
         workers = [service.Worker(worker_port, f"localhost:{port}") for worker_port in worker_ports]
         with service.Supervisor([dispatcher, *workers], lambda text: print(text, flush=True)):
+            service_client.check_service(settings.data_service, timeout_seconds=300)  # three processes load TensorFlow
             metrics = training.train(settings, _OUTPUT_DIR.value)
     for split, scores in metrics.items():
         print(evaluation.format_metrics(split, scores))

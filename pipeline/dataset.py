@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from pipeline import mp3_graph
 from pipeline.decode import DecodeError, decode_crop, fit_length, read_info
+from pipeline.failed_examples import drop_failures, not_empty
 from pipeline.failures import FailureLedger
 
 DECODERS = ("soundfile", "tfio")
@@ -23,7 +24,7 @@ DECODERS = ("soundfile", "tfio")
 Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # waveform [batch, samples], row [batch], error [batch], "" for none
 # Has batches decoded elsewhere. It is given a dataset of (step, *batch), which holds graph ops alone, and a function that
 # decodes a step's batch here; it returns a dataset of all batches in order.
-Delivery = Callable[[tf.data.Dataset, Callable[[tf.Tensor], Batch]], tf.data.Dataset]
+Delivery = Callable[[tf.data.Dataset, Callable[[int], Batch]], tf.data.Dataset]
 
 
 def train_dataset(
@@ -109,18 +110,18 @@ def train_dataset(
         steps = tf.data.Dataset.range(math.ceil(own_examples / own_size) - first_step)
         # Two batches at a time: while one waits for its last crop, the next keeps the cores busy.
         numbered = steps.map(lambda step: (step, *decode_step(step)), num_parallel_calls=2)
-        batches = delivery(_without_autotuning(numbered), decode_step)
+        batches = delivery(_without_autotuning(numbered), _on_demand(decode_step))
     else:
         batches = decoded(tf.data.Dataset.range(first_step * own_size, own_examples))
-    batches = batches.map(_drop_failures(paths, ledger))
+    batches = batches.map(drop_failures(paths, ledger))
     if keep_empty:
         # A network may ask that samples be many, even of no example.
         nothing = tf.zeros([0, crop_samples or 30 * sample_rate_hz]), tf.zeros([0], tf.int64)
         if examples % batch_size and not own_rest:
             batches = batches.concatenate(tf.data.Dataset.from_tensors(nothing))
-        batches = batches.map(lambda *batch: tf.cond(_not_empty(*batch), lambda: batch, lambda: nothing))
+        batches = batches.map(lambda *batch: tf.cond(not_empty(*batch), lambda: batch, lambda: nothing))
     else:
-        batches = batches.filter(_not_empty)
+        batches = batches.filter(not_empty)
     return _stream(batches.map(lambda waveform, row: (waveform, tf.gather(class_table, row))))
 
 
@@ -175,8 +176,8 @@ def eval_dataset(
     crops = tf.data.Dataset.range(len(paths)).map(count, num_parallel_calls=workers).flat_map(spread)
     return _stream(
         _decoded(crops, path_table, sample_rate_hz, crop_samples, batch_size if crop_samples else 1, decoder, workers)
-        .map(_drop_failures(paths, ledger))
-        .filter(_not_empty)
+        .map(drop_failures(paths, ledger))
+        .filter(not_empty)
     )
 
 
@@ -273,6 +274,25 @@ def _decode_batch(
     return np.stack([fit_length(waveform, longest) for waveform in waveforms]), np.array(errors, object)
 
 
+def _on_demand(decode_step: Callable[[tf.Tensor], Batch]) -> Callable[[int], Batch]:
+    """Makes a function that decodes the batch of any step, here and now.
+
+    By a dataset rather than a tf.function: tf.data computes each product with one thread, and its last bits depend on
+    how many share it.
+    """
+    wanted = tf.Variable(0, dtype=tf.int64)
+    batches: list[Iterator[Batch]] = []  # one, once the first is asked for: few passes need it
+
+    def decode(step: int) -> Batch:
+        if not batches:
+            dataset = tf.data.Dataset.from_tensors(0).repeat().map(lambda _: decode_step(wanted.read_value()))
+            batches.append(iter(_without_autotuning(dataset)))
+        wanted.assign(step)
+        return next(batches[0])
+
+    return decode
+
+
 def _stream(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Decodes two batches ahead of the training step."""
     return _without_autotuning(dataset.prefetch(2))
@@ -287,34 +307,3 @@ def _without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.with_options(options)
-
-
-def _drop_failures(paths: Sequence[str], ledger: FailureLedger) -> Callable[..., tuple[tf.Tensor, ...]]:
-    """Makes a map over batches (*tensors, row, error) that records the failed rows and returns (*tensors, row)."""
-
-    def record(rows: np.ndarray, errors: np.ndarray) -> np.int64:
-        for row, error in zip(rows, errors, strict=True):
-            ledger.record(paths[row], error.decode())
-        return np.int64(len(rows))
-
-    def drop(*batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        *kept, error = batch
-        failed = error != ""
-
-        def record_and_drop() -> list[tf.Tensor]:
-            rows = tf.boolean_mask(kept[-1], failed)
-            recorded = tf.numpy_function(record, [rows, tf.boolean_mask(error, failed)], tf.int64)
-            with tf.control_dependencies([recorded]):
-                return [tf.boolean_mask(tensor, ~failed) for tensor in kept]
-
-        # The usual batch has no failure and is passed on without a copy.
-        result = tf.cond(tf.reduce_any(failed), record_and_drop, lambda: [tf.identity(tensor) for tensor in kept])
-        for tensor, original in zip(result, kept, strict=True):
-            tensor.set_shape([None, *original.shape[1:]])
-        return tuple(result)
-
-    return drop
-
-
-def _not_empty(*batch: tf.Tensor) -> tf.Tensor:
-    return tf.shape(batch[0])[0] > 0

@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
-from pipeline.dataset import Batch
+from pipeline.dataset import Batch, Delivery
 
 Report = Callable[[str], None]
 START_SECONDS = 60.0
+MOMENT_SECONDS = 0.1  # in which what has come while nobody asked is taken in
 
 
 class ServiceError(ValueError):
@@ -38,7 +39,7 @@ class Patience:
         later_batches: how many later ones may come before it is given up; they are kept in memory.
     """
 
-    notice_seconds: float = 10.0
+    notice_seconds: float = 15.0
     gone_seconds: float = 60.0
     late_seconds: float = 20.0
     later_batches: int = 32
@@ -114,7 +115,7 @@ class InOrder:
         self.deliveries = Deliveries()
         self._arrivals, self._steps, self._decode = arrivals, steps, decode
         self._patience, self._report = patience, report
-        self._later: dict[int, Batch] = {}
+        self._later: dict[int, tuple[float, Batch]] = {}  # with the time of arrival, in its order
         self._ended = self._gone = False
 
     def __iter__(self) -> Iterator[Batch]:
@@ -127,7 +128,7 @@ class InOrder:
             batch = self._decode(step)
             self.deliveries.lost += len(batch[1])
             return batch
-        batch = self._later.pop(step)
+        _, batch = self._later.pop(step)
         self.deliveries.received += len(batch[1])
         if failures := int(tf.math.count_nonzero(batch[2])):
             # Perhaps on that worker alone, where a file is out of reach: what counts is whether it can be decoded here.
@@ -139,21 +140,30 @@ class InOrder:
         """Returns when a step's batch is there or is given up."""
         patience, began, noticed = self._patience, time.monotonic(), False
         while step not in self._later and not self._ended and len(self._later) < patience.later_batches:
-            limit = patience.late_seconds if self._later else 0 if self._gone else patience.gone_seconds
-            until = limit if self._later or noticed else min(limit, patience.notice_seconds)
+            if self._later:
+                # Late since the first later one came, so that two lost batches are waited for once; but what has come
+                # while nobody asked gets a moment to be taken in.
+                first_arrival = next(iter(self._later.values()))[0]
+                until = max(first_arrival + patience.late_seconds, began + MOMENT_SECONDS)
+            elif self._gone:
+                until = began + MOMENT_SECONDS
+            else:
+                until = began + (patience.gone_seconds if noticed else patience.notice_seconds)
             try:
-                item = self._arrivals.items.get(timeout=max(0, began + until - time.monotonic()))
+                item = self._arrivals.items.get(timeout=max(0, until - time.monotonic()))
             except queue.Empty:
-                if until == limit:
-                    if not self._later and not self._gone:
-                        self._gone = True
-                        self._report(f"the data service has sent nothing for {limit:g} s: decoding here")
+                if self._later or self._gone:
                     return
-                noticed = True
+                self._gone = noticed
                 self._report(
-                    f"the data service has sent nothing for {until:g} s (do its dispatcher and workers run?); from "
-                    f"{limit:g} s on decoding goes on here"
+                    f"the data service has sent nothing for {time.monotonic() - began:.0f} s"
+                    + (
+                        ": going on by decoding here"
+                        if self._gone
+                        else f" (do dispatcher and workers run?); after {patience.gone_seconds:g} s decoding goes on here"
+                    )
                 )
+                noticed = True
                 continue
             if not isinstance(item, tuple):
                 self._ended = True
@@ -161,16 +171,14 @@ class InOrder:
                     self._report(f"the data service broke off, decoding goes on here: {item}")
             elif item[0] < step or item[0] in self._later:
                 self.deliveries.repeated += len(item[1][1])
+                if self._gone:
+                    began = time.monotonic()  # it is coming back: take in what it has sent since
             else:
-                if not self._later:
-                    began = time.monotonic()
-                self._later[item[0]] = item[1]
+                self._later[item[0]] = time.monotonic(), item[1]
                 self._gone = False
 
 
-def service_delivery(
-    address: str, report: Report, patience: Patience | None = None
-) -> Callable[[tf.data.Dataset, Callable[[tf.Tensor], Batch]], tf.data.Dataset]:
+def service_delivery(address: str, report: Report, patience: Patience | None = None) -> Delivery:
     """Has the batches of `pipeline.dataset.train_dataset` decoded by a tf.data service.
 
     Nothing that befalls the service stops the pass or changes it: what does not come is decoded here.
@@ -186,8 +194,6 @@ def service_delivery(
     service = tf.data.experimental.service
 
     def delivery(numbered: tf.data.Dataset, decode_step: Callable[[tf.Tensor], Batch]) -> tf.data.Dataset:
-        graph_step = tf.function(decode_step, input_signature=[tf.TensorSpec([], tf.int64)])
-
         def read() -> Iterator[tuple[int, Batch]]:
             # Uncompressed: audio as floats hardly shrinks, and compressing it takes longer than sending it.
             dataset_id = service.register_dataset(address, numbered, compression=None)
@@ -198,14 +204,10 @@ def service_delivery(
             ):
                 yield int(step), tuple(batch)
 
-        def decode(step: int) -> Batch:
-            with tf.device("CPU"):
-                return graph_step(step)
-
         def batches() -> Iterator[Batch]:
             arrivals = Arrivals.begin(read)
             try:
-                ordered = InOrder(arrivals, int(numbered.cardinality()), decode, patience or Patience(), report)
+                ordered = InOrder(arrivals, int(numbered.cardinality()), decode_step, patience or Patience(), report)
                 yield from ordered
                 report(str(ordered.deliveries))
             finally:

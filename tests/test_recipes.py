@@ -55,3 +55,10 @@ def test_recipe_of_a_recipe_and_unknown_names():
     assert with_recipe(["train", "--recipe=rock_hiphop"]) == expected
     with pytest.raises(flags.IllegalFlagValueError, match="rock_hiphop_instrumental"):
         parse("--recipe=rock_hipop")
+
+
+def test_a_data_service_implies_the_decoder_that_it_can_run():
+    assert parse("--data_service=grpc://there:5050").decoder == "tfio"
+    assert parse().decoder == "soundfile"
+    with pytest.raises(ValueError, match="--decoder=tfio with --data_service"):
+        parse("--data_service=grpc://there:5050", "--decoder=soundfile")
