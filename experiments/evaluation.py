@@ -198,6 +198,7 @@ def write_evaluation(
     """Writes predictions.csv, metrics.json, and the last split's confusion_matrix.png.
 
     predictions.csv has the columns track_id, path, split, label, predicted, and `probability_<label>` for each class.
+    Texts stand in it as they are in the data: one that begins with = is a formula to a spreadsheet, unless imported as text.
 
     Returns:
         The contents of metrics.json: {split: {"clip": M, "crop": M, "failures": n}}.
