@@ -230,6 +230,7 @@ def write_evaluation(
     """Writes predictions.csv, metrics.json, and the last split's confusion_matrix.png, or of several labels label_scores.png.
 
     predictions.csv has the columns track_id, path, split, label, predicted, and `probability_<label>` for each class.
+    Texts stand in it as they are in the data: one that begins with = is a formula to a spreadsheet, unless imported as text.
 
     Args:
         output_dir: where to.

@@ -12,7 +12,7 @@ from fuzz.target import Prepared, Target, require
 
 
 def _make(rng: random.Random) -> bytes:
-    return rng.choice((b"fine", b"exception", b"crash", b"exit", b"hang", b"memory", b"allocation"))
+    return rng.choice((b"fine", b"exception", b"crash", b"hang", b"memory", b"allocation"))
 
 
 def _check(data: bytes) -> str:
@@ -20,8 +20,6 @@ def _check(data: bytes) -> str:
         require(False, "on purpose")
     if data == b"crash":
         os.kill(os.getpid(), signal.SIGSEGV)
-    if data == b"exit":
-        os._exit(3)
     if data == b"hang":
         time.sleep(60)
     if data == b"memory":
