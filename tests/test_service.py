@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import signal
 import socket
 import threading
@@ -11,17 +12,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
-from conftest import SMALL_RUN
 
 from experiments import streams
-from experiments.data import load_catalog
 from experiments.settings import Settings, differences
 from pipeline import service
-from pipeline.dataset import train_dataset
+from pipeline.catalog import make_catalog
 from pipeline.failures import FailureLedger
-from pipeline.service_client import Arrivals, InOrder, Patience, ServiceError, check_service, service_delivery
+from pipeline.service_client import Arrivals, InOrder, Patience, ServiceError, check_service
 
 IMPATIENT = Patience(notice_seconds=0.05, gone_seconds=0.1, late_seconds=0.1, later_batches=4)
 PATIENT = Patience(notice_seconds=60, gone_seconds=120, late_seconds=60, later_batches=4)
@@ -218,16 +218,17 @@ def running() -> Iterator[Service]:
     service.check_port(port)
 
 
-def one_pass(paths: list[Path], delivery=None, at_batch: Callable[[int], object] = lambda i: None, **options):
-    """All batches, as arrays, and the failures."""
+def one_pass(settings: Settings, paths: list[Path], at_batch: Callable[[int], object] = lambda i: None):
+    """The batches of an epoch, as arrays, and the failures with their occurrences."""
+    rows = [{"track_id": i, "path": str(path), "label": f"{i:02d}"} for i, path in enumerate(paths)]
+    catalog = make_catalog(pd.DataFrame(rows).assign(split="training"), [])
     ledger = FailureLedger(len(paths), 1.0)
-    options = {"sample_rate_hz": 8000, "crop_seconds": 0.5, "batch_size": 3, "decoder": "tfio"} | options
     batches = []
-    for i, (waveform, classes) in enumerate(
-        train_dataset([str(path) for path in paths], range(len(paths)), ledger, delivery=delivery, **options)
-    ):
+    dataset, steps = streams.training_stream(catalog, settings, ledger, epoch=1)
+    for i, batch in enumerate(dataset):
         at_batch(i)
-        batches.append((waveform.numpy(), classes.numpy()))
+        batches.append(tuple(part.numpy() for part in batch))
+    assert len(batches) == steps
     return batches, {path: failure.occurrences for path, failure in ledger.failures.items()}
 
 
@@ -238,33 +239,42 @@ def assert_equal_passes(served, own):
             np.testing.assert_array_equal(served_part, own_part)
 
 
-@pytest.mark.parametrize("options", [{"crops_per_clip": 2, "epoch": 3}, {"crop_seconds": 0}], ids=["crops", "clips"])
-def test_served_batches_are_those_of_a_pass_without(running: Service, clips, tmp_path: Path, options: dict):
+OWN = Settings(decoder="tfio", sample_rate_hz=8000, crop_seconds=0.5, crops_per_clip=2, batch_size=3)
+
+
+def test_served_batches_are_those_of_a_run_without(running: Service, clips, tmp_path: Path, capsys):
+    served = dataclasses.replace(OWN, data_service=running.address)
+    assert not differences(OWN, served), "a run must be able to go on without the service"
+    streams.check_data_service(served)
     broken = tmp_path / "broken.mp3"
     broken.write_bytes(b"no music" * 1000)
     paths = [*clips, broken]
-    reports: list[str] = []
-    served = one_pass(paths, service_delivery(running.address, reports.append, PATIENT), **options)
-    own = one_pass(paths, **options)
-    assert_equal_passes(served, own)
-    assert served[1] == {str(broken): options.get("crops_per_clip", 1)}
-    examples = len(paths) * options.get("crops_per_clip", 1)
-    assert len(reports) == 1 and f"{examples} examples received" in reports[0] and " 0 lost" in reports[0]
+    passes = [one_pass(settings, paths) for settings in (served, OWN)]
+    assert_equal_passes(*passes)
+    assert passes[0][1] == {str(broken): 2}
+    assert (
+        "epoch 2: 26 examples received from the data service, 0 lost and 2 undecodable there" in capsys.readouterr().out
+    )
 
 
-def test_killed_processes_change_nothing_and_are_started_again(running: Service, clips):
-    reports: list[str] = []
+def test_killed_processes_change_nothing_and_are_started_again(running: Service, clips, capsys):
+    """Whole clips this time."""
+    own = dataclasses.replace(OWN, crop_seconds=0.0, crops_per_clip=4)
     restarted: list[Callable[[], bool]] = []
 
     def kill(i: int) -> None:
-        if i in (2, 16):  # a worker first, the dispatcher later
-            restarted.append(running.kill(1 if i == 2 else 0))
+        if i in (1, 6):  # a worker first, the dispatcher later
+            restarted.append(running.kill(1 if i == 1 else 0))
 
-    delivery = service_delivery(running.address, reports.append, Patience(late_seconds=2, later_batches=4))
-    served = one_pass(clips, delivery, kill, crops_per_clip=8)
-    assert_equal_passes(served, one_pass(clips, crops_per_clip=8))
-    received, lost, failed, repeated = (int(word) for word in reports[-1].replace(",", "").split() if word.isdigit())
-    assert received + lost == 96 and failed == 0 and repeated <= lost
+    passes = [
+        one_pass(dataclasses.replace(own, data_service=running.address), clips, kill),
+        one_pass(own, clips),
+    ]
+    assert_equal_passes(*passes)
+    received, lost, failed, repeated = map(
+        int, re.findall(r" (\d+) (?:examples|lost|undecodable|repeated)", capsys.readouterr().out)
+    )
+    assert received + lost == 48 and failed == 0 and repeated <= lost
     deadline = time.monotonic() + 60
     while not all(restart() for restart in restarted) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -278,17 +288,3 @@ def test_a_wrong_address_is_one_message_in_time(running: Service):
         check_service(f"grpc://localhost:{port}", timeout_seconds=0.3)
     with pytest.raises(ServiceError, match="is it a worker's port"):
         check_service(running.worker_address)
-
-
-def test_training_stream_is_the_same_and_says_what_came(running: Service, small_fma, capsys):
-    own = Settings(dataset="fma", data_dir=str(small_fma), decoder="tfio", **SMALL_RUN)
-    served = dataclasses.replace(own, data_service=running.address)
-    assert not differences(own, served), "a run must be able to go on without the service"
-    streams.check_data_service(served)
-    catalog = load_catalog(own)
-    passes = []
-    for each in (own, served):
-        dataset, steps = streams.training_stream(catalog, each, FailureLedger(25, 1.0), epoch=1)
-        passes.append(([tuple(part.numpy() for part in batch) for batch in dataset], steps))
-    assert_equal_passes(*passes)
-    assert "epoch 2: 13 examples received" in capsys.readouterr().out
