@@ -16,7 +16,7 @@ demo: $(VENV)/installed
 	$(PYTHON) -m experiments.predict --saved_model=$(DEMO_EXPORT) $(DEMO_DATA)/fma_small/010/010016.mp3
 
 test: $(VENV)/installed lint
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 # An hour or more. FUZZ="--target=decode_tfio --inputs=100 --seed=1" for less; see tests/fuzz/__main__.py.
 fuzz: $(VENV)/installed
