@@ -20,9 +20,13 @@ from pipeline.decode import decode_crop
 
 SCRIPTS = (
     *("train", "evaluate", "probe_audio", "make_demo_data", "export_saved_model", "predict", "benchmark_pipeline"),
-    *("compare_models", "explore_features", "report", "show_augmentation"),
+    *("compare_models", "explore_features", "report", "show_augmentation", "data_service"),
 )
-REQUIRED = {"export_saved_model": ["--export_dir=out"], "show_augmentation": ["--output_dir=out"]}
+REQUIRED = {
+    "export_saved_model": ["--export_dir=out"],
+    "show_augmentation": ["--output_dir=out"],
+    "data_service": ["--role=worker"],
+}
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -50,6 +54,7 @@ def test_help_explains_and_stray_arguments_are_refused(script: str):
         ("compare_models", ["--models=cnn2d,cnn3d"]),
         ("explore_features", ["--dataset=folders", "--data_dir=/nowhere"]),
         ("report", ["--run_dir=/nowhere"]),
+        ("data_service", ["--role=worker", "--dispatcher=somewhere"]),
     ],
 )
 def test_a_mistake_is_one_message_without_a_traceback(script: str, flags: list[str]):
@@ -129,6 +134,8 @@ def test_readme_runs(small_fma, tmp_path: Path):
             script = words[2].removeprefix("experiments.")
             if script == "make_demo_data":  # its full size takes longer than this test should
                 words = [*words[:3], *(word.replace("data/demo", "data/unused") for word in words[3:]), "--help"]
+            if script == "data_service" or any(word.startswith("--data_service=") for word in words):
+                words.append("--help")  # tests/test_service.py runs servers
             few = [*small, *as_flags(clips=12, repeats=1, rounds=1, batch_size=4)]
             extra = {
                 "train": small,
