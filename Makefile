@@ -5,7 +5,7 @@ DEMO_DATA := data/demo
 DEMO_RUN := runs/demo
 DEMO_EXPORT := exports/demo
 
-.PHONY: demo test fuzz kill-test lint format typecheck benchmark lock clean
+.PHONY: demo demo-distributed test fuzz kill-test lint format typecheck benchmark lock clean
 
 demo: $(VENV)/installed
 	$(PYTHON) -m experiments.make_demo_data --data_dir=$(DEMO_DATA)
@@ -14,6 +14,10 @@ demo: $(VENV)/installed
 	$(PYTHON) -m experiments.report --run_dir=$(DEMO_RUN)
 	$(PYTHON) -m experiments.export_saved_model --run_dir=$(DEMO_RUN) --export_dir=$(DEMO_EXPORT) --overwrite
 	$(PYTHON) -m experiments.predict --saved_model=$(DEMO_EXPORT) $(DEMO_DATA)/fma_small/010/010016.mp3
+
+# A tf.data service of a dispatcher and two workers on this machine, and a trainer.
+demo-distributed: $(VENV)/installed
+	$(PYTHON) -m experiments.demo_distributed --data_dir=$(DEMO_DATA) --output_dir=$(DEMO_RUN)_distributed
 
 test: $(VENV)/installed lint
 	$(PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
@@ -51,7 +55,7 @@ lock:
 		--custom-compile-command "make lock" --upgrade -o requirements.lock
 
 clean:
-	rm -rf $(DEMO_DATA) $(DEMO_RUN) $(DEMO_EXPORT) .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(DEMO_DATA) $(DEMO_RUN) $(DEMO_RUN)_distributed $(DEMO_EXPORT) .pytest_cache .ruff_cache .mypy_cache
 
 # The first of these that runs and is 3.11 or 3.12 (a name on the PATH may be a shim that does not).
 $(VENV)/installed: requirements.lock

@@ -7,6 +7,7 @@ connect to their ports can have them compute anything and read any file they may
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import multiprocessing
 import os
@@ -28,6 +29,7 @@ from pipeline import mp3_graph
 RESTARTS = 10
 STEADY_SECONDS = 300.0
 LONGEST_DELAY_SECONDS = 30.0
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 
 class SupervisionError(ValueError):
@@ -197,7 +199,7 @@ def _serve(server: Dispatcher | Worker) -> None:
     """Runs a server until its supervisor ends, or ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal: the supervisor decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with_supervisor, daemon=True).start()
+    _end_with_supervisor()
     try:
         mp3_graph.load_ops()  # before the first graph comes that uses them
         server.start().join()
@@ -207,10 +209,17 @@ def _serve(server: Dispatcher | Worker) -> None:
 
 
 def _end_with_supervisor() -> None:
+    """Has the kernel kill this process when its supervisor ends, for whatever reason (Linux).
+
+    A thread that watches the supervisor would not do: TensorFlow holds Python's lock while a worker looks for its
+    dispatcher.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if hasattr(libc, "prctl"):
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     supervisor = multiprocessing.parent_process()
-    if supervisor:
-        supervisor.join()
-    os._exit(0)
+    if supervisor and os.getppid() != supervisor.pid:  # it has ended already
+        sys.exit(1)
 
 
 def free_ports(count: int) -> list[int]:

@@ -21,11 +21,13 @@ from pipeline.decode import decode_crop
 SCRIPTS = (
     *("train", "evaluate", "probe_audio", "make_demo_data", "export_saved_model", "predict", "benchmark_pipeline"),
     *("compare_models", "explore_features", "report", "show_augmentation", "download_fma", "pack_records"),
+    "data_service",
 )
 REQUIRED = {
     "export_saved_model": ["--export_dir=out"],
     "show_augmentation": ["--output_dir=out"],
     "download_fma": ["--data_dir=out"],
+    "data_service": ["--role=worker"],
 }
 
 
@@ -56,6 +58,7 @@ def test_help_explains_and_stray_arguments_are_refused(script: str):
         ("report", ["--run_dir=/nowhere"]),
         ("download_fma", ["--data_dir=out", "--base_url=ftp://nowhere"]),
         ("pack_records", ["--output_dir=/nowhere", "--verify"]),
+        ("data_service", ["--role=worker", "--dispatcher=somewhere"]),
     ],
 )
 def test_a_mistake_is_one_message_without_a_traceback(script: str, flags: list[str]):
@@ -161,6 +164,8 @@ def test_readme_runs(small_fma, tmp_path: Path):
             script = words[2].removeprefix("experiments.")
             if script in ("make_demo_data", "download_fma"):  # which take longer than this test should
                 words = [*words[:3], *(word.replace("data/demo", "data/unused") for word in words[3:]), "--help"]
+            if script == "data_service" or any(word.startswith("--data_service=") for word in words):
+                words.append("--help")  # tests/test_service.py runs servers
             few = [*small, *as_flags(clips=12, repeats=1, rounds=1, batch_size=4)]
             extra = {
                 "train": small,
