@@ -61,6 +61,8 @@ class ConstantRateMp3:
         # One frame more than delay and padding take, so that neither reaches the samples that are wanted.
         last_sample = start + samples + _MAX_DELAY_SAMPLES + _MAX_PADDING_SAMPLES
         end = min(self.frame_count, last_sample // header.samples + 2)
+        if end <= first:
+            return None
         guess = self.offset + int(first * size)
         with open_clip(path) as file:
             file.seek(guess - 1)

@@ -104,6 +104,17 @@ def test_a_file_that_changes_under_our_hands(tmp_path: Path, mp3: Path):
         decode_crop(path, rate_hz, rate_hz, 0.5)
 
 
+def test_nothing_is_cut_behind_the_frames_that_are_counted(tmp_path: Path, mp3: Path):
+    # Frames that the Info frame does not count, as where a stream was appended: a place beyond its end is one of theirs.
+    path = tmp_path / "a.mp3"
+    frames = mp3.read_bytes()[mp3_excerpt.describe(str(mp3)).offset :]
+    path.write_bytes(mp3.read_bytes() + frames)
+    described = mp3_excerpt.describe(str(path))
+    samples = described.frame_count * described.header.samples
+    assert described.cut(str(path), samples - 1152, 1152) is not None
+    assert described.cut(str(path), samples * 3 // 2, 1152) is None
+
+
 def test_decoding_a_crop_looks_at_nothing_before_it(tmp_path: Path, mp3: Path):
     path, rate_hz = tmp_path / "a.mp3", soundfile.info(mp3).samplerate
     data, stat = mp3.read_bytes(), mp3.stat()
