@@ -179,8 +179,9 @@ def _find_frames(mp3: tf.Tensor, start: tf.Tensor, search_bytes: int) -> _Frames
     rows = _rows(data, places)
     places, rows = tf.boolean_mask(places, rows > 0), tf.boolean_mask(rows, rows > 0)
     kind, frame_bytes = tf.gather(_column("kind"), rows), tf.gather(_column("frame_bytes"), rows)
-    is_followed = tf.gather(_column("kind"), _rows(data, places + frame_bytes)) == kind
-    verified = is_followed | (start + places + frame_bytes == tf.strings.length(mp3))
+    left = tf.strings.length(mp3) - start - places - frame_bytes  # a header has four bytes
+    is_followed = (tf.gather(_column("kind"), _rows(data, places + frame_bytes)) == kind) & (left >= 4)
+    verified = is_followed | (left == 0)
     return _Frames(tf.boolean_mask(places, verified), tf.boolean_mask(rows, verified), data)
 
 
