@@ -165,7 +165,9 @@ def test_readme_runs(small_fma, tmp_path: Path):
             words[0] = str(Path(sys.executable).with_name(words[0]))
             subprocess.run(words, cwd=tmp_path, check=True, capture_output=True, timeout=300)
         else:
-            assert words[:1] in ([], ["git"], ["cd"], ["tensorboard"], ["export"]), f"a README command that no test runs: {command}"
+            assert words[:1] in ([], ["git"], ["cd"], ["tensorboard"], ["export"]), (
+                f"a README command that no test runs: {command}"
+            )
 
     for language, contents in readme_blocks("sh", "python"):
         for place, own in places.items():
