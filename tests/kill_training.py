@@ -7,6 +7,7 @@ functions below for a training that is interrupted twice.
 """
 
 import argparse
+import functools
 import io
 import json
 import random
@@ -70,6 +71,26 @@ def _arrays(run_dir: Path) -> dict[str, np.ndarray]:
         return {name: arrays[name] for name in arrays.files if name != "progress"}
 
 
+class Watch:
+    """What appears in a run directory from now on."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir, self.started = run_dir, time.time()
+        self.old, self.new = self._checkpoints(), set[str]()
+
+    def _checkpoints(self) -> set[str]:
+        return {path.name for path in self.run_dir.glob("checkpoints/epoch-*.npz")}
+
+    def new_checkpoints(self) -> int:
+        self.new |= self._checkpoints() - self.old
+        return len(self.new)
+
+    def has_begun_and_made(self, checkpoints: int) -> bool:
+        settings = self.run_dir / "settings.json"  # is written each time that a training begins
+        begun = settings.exists() and settings.stat().st_mtime > self.started
+        return begun and self.new_checkpoints() >= checkpoints
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
@@ -80,43 +101,38 @@ def main() -> None:
     flags, random_number = [*arguments.flags, "--deterministic"], random.Random(arguments.seed)
     whole, killed = arguments.output_dir / "whole", arguments.output_dir / "killed"
 
-    begin = time.time()
+    print("training without interruption", flush=True)
+    watch, begin = Watch(whole), time.monotonic()
     process = subprocess.Popen(train_command(flags, whole), cwd=ROOT, stdout=subprocess.DEVNULL)
-    times = {}
     while process.poll() is None:
-        for name, path in (("start", whole / "settings.json"), ("first checkpoint", whole / "checkpoints")):
-            if name not in times and path.exists():
-                times[name] = time.time() - begin
-        time.sleep(0.05)
+        watch.new_checkpoints()
+        time.sleep(0.02)
     if process.returncode:
         sys.exit(f"the uninterrupted training failed with {process.returncode}")
-    training = time.time() - begin - times["start"]
-    first = times["first checkpoint"] - times["start"]
-    # On average a life brings the training a little less than 1/kills further.
-    longest = first + 2 * training / arguments.kills
-    print(f"uninterrupted: {training:.0f} s from the start of training, {first:.0f} s to its first checkpoint")
+    seconds, total = time.monotonic() - begin, watch.new_checkpoints()
+    print(f"{seconds:.0f} s, {total} checkpoints", flush=True)
 
-    kills = unfinished_writes = 0
+    kills = during_a_write = 0
     while kills < arguments.kills:
-        started = time.time()
-
-        def training_has_begun(started: float = started) -> bool:
-            settings = killed / "settings.json"
-            return settings.exists() and settings.stat().st_mtime > started
-
-        seconds = random_number.uniform(0.01, longest)
-        status = interrupt(train_command(flags, killed), training_has_begun, signal.SIGKILL, seconds)
-        if status != -signal.SIGKILL:
+        # Half of the checkpoints fall to the lives that end early, the other half to the last one.
+        wanted = random_number.randint(0, max(1, total // arguments.kills))
+        delay = random_number.uniform(0, 2 * seconds / total)
+        watch = Watch(killed)
+        ready = functools.partial(watch.has_begun_and_made, wanted)
+        if interrupt(train_command(flags, killed), ready, signal.SIGKILL, delay) != -signal.SIGKILL:
             break
         kills += 1
         partial = [path.name for path in killed.glob("**/.*.partial*")]
-        unfinished_writes += bool(partial)
-        checkpoints = sorted(path.stem for path in (killed / "checkpoints").glob("epoch-*.npz"))
-        print(f"kill {kills:2d} after {seconds:5.1f} s: {checkpoints[-1:]} {partial}", flush=True)
+        during_a_write += bool(partial)
+        last = max(killed.glob("checkpoints/epoch-*.npz"), key=lambda path: path.stat().st_mtime, default=None)
+        print(
+            f"kill {kills:2d}, {delay:4.1f} s after checkpoint {wanted}: {last and last.stem} {' '.join(partial)}",
+            flush=True,
+        )
     status = subprocess.run(train_command(flags, killed), cwd=ROOT, stdout=subprocess.DEVNULL).returncode
     found = differences(killed, whole) if status == 0 else [f"exit status {status}"]
     leftovers = [str(path) for path in killed.glob("**/.*.partial*")]
-    print(json.dumps({"kills": kills, "during_a_write": unfinished_writes, "different": found, "leftovers": leftovers}))
+    print(json.dumps({"kills": kills, "during_a_write": during_a_write, "different": found, "leftovers": leftovers}))
     sys.exit(bool(found or leftovers or kills < arguments.kills))
 
 

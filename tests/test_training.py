@@ -21,6 +21,7 @@ from experiments.checkpoint import EpochSums, TrainingState, restore_checkpoint,
 from experiments.data import prepare, read_failures, write_failures
 from experiments.run_dir import open_run
 from experiments.settings import FRONT_ENDS, Settings
+from experiments.training_epoch import DivergedError
 from layers import front_ends
 from pipeline.dataset import eval_dataset
 from pipeline.failures import FailureLedger
@@ -260,7 +261,7 @@ def test_a_full_disk_harms_no_checkpoint(small_model, tmp_path: Path):
 
 
 def test_diverging_training_stops_and_says_so(settings, tmp_path: Path):
-    with pytest.raises(training.DivergedError, match=r"not in epoch 1; lower --learning_rate \(now 1e\+30\)"):
+    with pytest.raises(DivergedError, match=r"not in epoch 1; lower --learning_rate \(now 1e\+30\)"):
         training.train(replace(settings, learning_rate=1e30, epochs=3), tmp_path / "run")
 
 
