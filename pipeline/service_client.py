@@ -41,7 +41,7 @@ class Patience:
 
     notice_seconds: float = 15.0
     gone_seconds: float = 60.0
-    late_seconds: float = 20.0
+    late_seconds: float = 10.0
     later_batches: int = 32
 
 
