@@ -76,11 +76,12 @@ def _train(settings: Settings, run_dir: Path, hosts: Hosts) -> dict:
         splits = {
             name: evaluation.predict_split(predict, catalog, name, settings, ledger) for name in ("validation", "test")
         }
-        if not hosts.is_chief:
-            return {name: predictions.metrics(catalog.labels) for name, predictions in splits.items()}
         thresholds = None
         if catalog.multi_label:
             thresholds = best_thresholds(splits["validation"].truth, splits["validation"].probabilities)
+        if not hosts.is_chief:
+            return {name: predictions.metrics(catalog.labels, thresholds) for name, predictions in splits.items()}
+        if thresholds is not None:
             write_thresholds(run_dir, catalog.labels, thresholds)
         return evaluation.write_evaluation(run_dir, splits, catalog.labels, thresholds)
     finally:
