@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
+
 from experiments.conversion import write_mp3_saved_model, write_onnx, write_saved_model, write_tflite
 from experiments.evaluation import load_model
 from experiments.export_check import (
@@ -55,6 +57,7 @@ def export_run(
 
     Raises:
         ValueError: the run cannot be exported, or something else stands in the place.
+        OSError: it cannot be written.
         ExportCheckError: an export differs from the run; nothing is left of it.
     """
     export_dir = export_dir.absolute()
@@ -83,7 +86,18 @@ def export_run(
         with ThreadPoolExecutor(2) as pool:
             checks = {}
             for name, target in targets.items():
-                FORMATS[name][1](classifier, metadata, staging / target.name)
+                try:
+                    FORMATS[name][1](classifier, metadata, staging / target.name)
+                except (OSError, tf.errors.OpError) as error:
+                    reason = (
+                        error.strerror
+                        if isinstance(error, OSError)
+                        else error.message.rpartition("; ")[2].partition(" [Op:")[0]
+                    )
+                    raise OSError(
+                        f"expected to write {target}, received: {reason}; earlier exports are unharmed. Make room, or "
+                        "choose another --export_dir, and run the same command again"
+                    ) from error
                 paths = clips["path"].tolist()
                 checks[name] = pool.submit(predict_in_fresh_process, staging / target.name, paths, settings.decoder)
         expected = clips

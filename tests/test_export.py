@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -364,3 +365,17 @@ def test_other_models(changes: dict, small_run, tmp_path: Path, rng):
     if settings.mixed_precision:
         with pytest.raises(ValueError, match=r"computes in float32, received one in bfloat16; train without"):
             write_tflite(classifier, {}, tmp_path / "model.tflite")
+
+
+def test_a_full_disk_harms_no_earlier_export(exported, small_run, tmp_path: Path):
+    shutil.copytree(exported["saved_model"], tmp_path / "model")
+    before = {path: path.read_bytes() for path in (tmp_path / "model").rglob("*") if path.is_file()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)  # stands in for the disk's size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"expected to write .*File too large; earlier exports are unharmed"):
+            export_run(small_run, tmp_path / "model", ["saved_model"], overwrite=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {path: path.read_bytes() for path in (tmp_path / "model").rglob("*") if path.is_file()} == before
+    assert list(tmp_path.iterdir()) == [tmp_path / "model"]
