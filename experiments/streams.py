@@ -61,6 +61,7 @@ def training_stream(
         batch_size=settings.batch_size,
         epoch=epoch,
         seed=settings.seed,
+        shuffle_clips=settings.shuffle_clips,
         decoder=settings.decoder,
         decode_workers=settings.decode_workers or None,
         delivery=service_delivery(settings.data_service, report) if settings.data_service else None,

@@ -1,12 +1,10 @@
-"""Streaming datasets: the only callers of tf.data's map, shuffle and batch.
+"""Streaming datasets of waveforms, for training in the order of `pipeline.order` and for evaluation.
 
-Order is stateless: an example is a function of (seed, epoch, place in the epoch), so a pass is an exact permutation
-without a shuffle buffer, does not depend on the number of workers, and can be begun anywhere.
+An example depends on its place alone: neither on the number of workers nor on what was decoded before.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -15,13 +13,13 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline import mp3_graph
-from pipeline.decode import DecodeError, decode_crop, fit_length, read_info
+from pipeline.batches import DECODERS, Batch, decoded_batches, path_table
+from pipeline.decode import DecodeError, read_info
 from pipeline.failed_examples import drop_failures, not_empty
 from pipeline.failures import FailureLedger
+from pipeline.order import Order
+from pipeline.read_ahead import read_ahead
 
-DECODERS = ("soundfile", "tfio")
-
-Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # waveform [batch, samples], row [batch], error [batch], "" for none
 # Has batches decoded elsewhere. It is given a dataset of (step, *batch), which holds graph ops alone, and a function that
 # decodes a step's batch here; it returns a dataset of all batches in order.
 Delivery = Callable[[tf.data.Dataset, Callable[[int], Batch]], tf.data.Dataset]
@@ -38,6 +36,7 @@ def train_dataset(
     batch_size: int = 32,
     epoch: int = 0,
     seed: int = 0,
+    shuffle_clips: int = 0,
     decoder: str = "soundfile",
     decode_workers: int | None = None,
     delivery: Delivery | None = None,
@@ -58,13 +57,15 @@ def train_dataset(
         batch_size: examples a batch; the last batch holds what is left.
         epoch: number of the pass, from 0; every epoch has its own order and crops.
         seed: the same seed and epoch give the same pass.
+        shuffle_clips: clips that are shuffled together at most (see `pipeline.order`), whose files or shards are read
+            from beginning to end before; 0: all, each crop being read when its turn comes.
         decoder: "soundfile" reads every format, exactly and fast; "tfio" reads MP3s by graph ops alone, which can be
             serialised for other processes, several times slower.
         decode_workers: parallel decodes; None: as many as there are cores.
         delivery: has the batches decoded elsewhere (`pipeline.service_client`), which takes decoder "tfio" and changes
             nothing in the result.
         first_step: batches at the beginning that are left out: those that a continued run has had.
-        shard: (i, n) gives the i-th of n equal parts of each batch, for training on several hosts. Only this part is
+        shard: (i, n) gives the i-th of n nearly equal parts of each batch, for training on several hosts. Only this part is
             decoded; all parts together are the batches of the whole.
         keep_empty: whether a batch in which nothing could be decoded, or of which this part is empty, is given as one
             of no examples: every part then has the same number of batches.
@@ -76,35 +77,33 @@ def train_dataset(
         ValueError: a setting is out of range.
     """
     _check(paths, sample_rate_hz, crop_seconds, batch_size, decoder)
-    if crops_per_clip < 1:
-        raise ValueError(f"expected crops_per_clip of at least 1, received {crops_per_clip}")
     if delivery and decoder != "tfio":
         raise ValueError(f"expected decoder tfio for batches that are decoded elsewhere, received {decoder!r}")
     part, parts = shard
     if batch_size % parts:
         raise ValueError(f"expected batch_size as a multiple of the {parts} parts of a batch, received {batch_size}")
     crop_samples = round(crop_seconds * sample_rate_hz)
-    clips, examples = len(paths), len(paths) * crops_per_clip
-    class_table, path_table = tf.constant(class_indices, tf.int32), _path_table(paths)
+    order = Order(len(paths), crops_per_clip, seed, epoch, shuffle_clips)
+    examples, group_size = order.examples, order.group_clips * crops_per_clip // parts
+    class_table, table = tf.constant(class_indices, tf.int32), path_table(paths)
     workers = decode_workers or default_workers()
     own_size, whole_batches = batch_size // parts, examples // batch_size
-    own_rest = min(max(examples % batch_size - part * own_size, 0), own_size)  # in the last batch, if it is not whole
+    rest = examples % batch_size  # in the last batch, if it is not whole
+    own_rest = rest * (part + 1) // parts - rest * part // parts
     own_examples = whole_batches * own_size + own_rest
 
     def draw(own_place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        place = own_place // own_size * batch_size + part * own_size + own_place % own_size
-        # Two different generators with one seed: the permutation, and the crop's position in its clip.
-        example = tf.random.experimental.index_shuffle(place, seed=[seed, epoch], max_index=examples - 1)
-        position = tf.random.stateless_uniform([], seed=tf.stack([seed, epoch * examples + example]))
-        return example % clips, position
+        batch = own_place // own_size
+        size = tf.minimum(examples - batch * batch_size, batch_size)
+        return order.draw(batch * batch_size + size * part // parts + own_place % own_size)
 
-    def decoded(places: tf.data.Dataset) -> tf.data.Dataset:
-        return _decoded(places.map(draw), path_table, sample_rate_hz, crop_samples, own_size, decoder, workers)
+    def decoded(crops: tf.data.Dataset) -> tf.data.Dataset:
+        return decoded_batches(crops, table, sample_rate_hz, crop_samples, own_size, decoder, workers)
 
     def decode_step(step: tf.Tensor) -> Batch:
         first = (first_step + step) * own_size
         places = tf.data.Dataset.range(first, tf.minimum(first + own_size, own_examples))
-        return decoded(places).get_single_element()
+        return decoded(places.map(draw)).get_single_element()
 
     if delivery:
         steps = tf.data.Dataset.range(math.ceil(own_examples / own_size) - first_step)
@@ -112,12 +111,13 @@ def train_dataset(
         numbered = steps.map(lambda step: (step, *decode_step(step)), num_parallel_calls=2)
         batches = delivery(_without_autotuning(numbered), _on_demand(decode_step))
     else:
-        batches = decoded(tf.data.Dataset.range(first_step * own_size, own_examples))
+        crops = tf.data.Dataset.range(first_step * own_size, own_examples).map(draw)
+        batches = decoded(_read_ahead(crops, table, group_size) if order.has_groups else crops)
     batches = batches.map(drop_failures(paths, ledger))
     if keep_empty:
         # A network may ask that samples be many, even of no example.
         nothing = tf.zeros([0, crop_samples or 30 * sample_rate_hz]), tf.zeros([0], tf.int64)
-        if examples % batch_size and not own_rest:
+        if rest and not own_rest:
             batches = batches.concatenate(tf.data.Dataset.from_tensors(nothing))
         batches = batches.map(lambda *batch: tf.cond(not_empty(*batch), lambda: batch, lambda: nothing))
     else:
@@ -159,13 +159,13 @@ def eval_dataset(
     _check(paths, sample_rate_hz, crop_seconds, batch_size, decoder)
     crop_samples = round(crop_seconds * sample_rate_hz)
     workers = decode_workers or default_workers()
-    path_table = _path_table(paths)
+    table = path_table(paths)
 
     def count(row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         if decoder == "tfio":
-            return row, mp3_graph.count_file_crops(path_table[row], crop_seconds)
+            return row, mp3_graph.count_file_crops(table[row], crop_seconds)
         crops = tf.numpy_function(
-            lambda path: np.int64(count_crops(os.fsdecode(path), crop_seconds)), [path_table[row]], tf.int64, False
+            lambda path: np.int64(count_crops(os.fsdecode(path), crop_seconds)), [table[row]], tf.int64, False
         )
         return row, tf.ensure_shape(crops, [])
 
@@ -175,7 +175,7 @@ def eval_dataset(
 
     crops = tf.data.Dataset.range(len(paths)).map(count, num_parallel_calls=workers).flat_map(spread)
     return _stream(
-        _decoded(crops, path_table, sample_rate_hz, crop_samples, batch_size if crop_samples else 1, decoder, workers)
+        decoded_batches(crops, table, sample_rate_hz, crop_samples, batch_size if crop_samples else 1, decoder, workers)
         .map(drop_failures(paths, ledger))
         .filter(not_empty)
     )
@@ -219,59 +219,19 @@ def _check(paths: Sequence[str], sample_rate_hz: int, crop_seconds: float, batch
         raise ValueError(f"expected crop_seconds of at least one sample, or 0 for whole clips, received {crop_seconds}")
 
 
-def _path_table(paths: Sequence[str]) -> tf.Tensor:
-    return tf.constant([os.fsencode(path) for path in paths])  # bytes: a name need not be text
+def _read_ahead(crops: tf.data.Dataset, table: tf.Tensor, group_size: int) -> tf.data.Dataset:
+    """Reads what the next so many crops come from while those before them are decoded."""
 
+    def read(row: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def read_files(paths: np.ndarray, rows: np.ndarray) -> np.ndarray:
+            read_ahead(map(os.fsdecode, paths))
+            return rows
 
-def _decoded(
-    crops: tf.data.Dataset,
-    path_table: tf.Tensor,
-    sample_rate_hz: int,
-    crop_samples: int,
-    batch_size: int,
-    decoder: str,
-    workers: int,
-) -> tf.data.Dataset:
-    """Decodes (row, position) to batches (waveform [batch, samples], row [batch], error [batch], "" where it worked).
+        paths = tf.gather(table, tf.unique(row)[0])
+        row = tf.ensure_shape(tf.numpy_function(read_files, [paths, row], tf.int64, stateful=False), row.shape)
+        return row, position
 
-    Batches are cut before failures are dropped, so a bad file shortens its own batch and shifts no other.
-    """
-
-    def decode_crop_by_ops(row: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        waveform, error = mp3_graph.decode_file(path_table[row], sample_rate_hz, crop_samples, position)
-        return waveform, row, error
-
-    def decode_batch(row: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        # Declared stateless: a stateful op would lose its parallelism under op determinism, and this one is a function
-        # of its inputs.
-        waveform, error = tf.numpy_function(
-            functools.partial(_decode_batch, sample_rate_hz, crop_samples),
-            [tf.gather(path_table, row), position],
-            [tf.float32, tf.string],
-            stateful=False,
-        )
-        return tf.ensure_shape(waveform, [None, crop_samples or None]), row, tf.ensure_shape(error, [None])
-
-    if decoder == "tfio":
-        decoded = crops.map(decode_crop_by_ops, num_parallel_calls=workers)
-        return decoded.batch(batch_size) if crop_samples else decoded.padded_batch(batch_size)
-    # A batch a call, rather than a crop: fewer calls into Python, and no copy into the batch by one thread.
-    return crops.batch(batch_size).map(decode_batch, num_parallel_calls=workers)
-
-
-def _decode_batch(
-    sample_rate_hz: int, crop_samples: int, paths: np.ndarray, positions: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    waveforms, errors = [], []
-    for path, position in zip(paths, positions, strict=True):
-        try:
-            waveform, error = decode_crop(os.fsdecode(path), sample_rate_hz, crop_samples, float(position)), b""
-        except DecodeError as failure:
-            waveform, error = np.zeros(crop_samples or 1, np.float32), str(failure).encode()
-        waveforms.append(waveform)
-        errors.append(error)
-    longest = max(len(waveform) for waveform in waveforms)  # they differ for whole clips only
-    return np.stack([fit_length(waveform, longest) for waveform in waveforms]), np.array(errors, object)
+    return crops.batch(group_size).map(read).prefetch(1).unbatch()
 
 
 def _on_demand(decode_step: Callable[[tf.Tensor], Batch]) -> Callable[[int], Batch]:

@@ -1,0 +1,97 @@
+"""The order of a training pass: which crop of which clip stands at each place.
+
+It is stateless, a function of (seed, epoch, place): a pass is an exact permutation without a shuffle buffer, and can be
+begun anywhere.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+RUNS_PER_GROUP = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """One pass over random crops of every clip.
+
+    Attributes:
+        clips: number of clips.
+        crops_per_clip: how often each occurs.
+        seed: the same seed and epoch give the same pass.
+        epoch: number of the pass, from 0.
+        shuffle_clips: clips that are shuffled together at most, in a group; 0: all. A group is `RUNS_PER_GROUP` runs of
+            neighbouring clips from random places of the data set (more where runs of one or two clips are), so that it
+            can be read nearly in order. Groups, and where their runs begin and end, differ from epoch to epoch.
+    """
+
+    clips: int
+    crops_per_clip: int = 1
+    seed: int = 0
+    epoch: int = 0
+    shuffle_clips: int = 0
+
+    def __post_init__(self) -> None:
+        if self.crops_per_clip < 1:
+            raise ValueError(f"expected crops_per_clip of at least 1, received {self.crops_per_clip}")
+        if self.shuffle_clips < 0:
+            raise ValueError(f"expected shuffle_clips of at least 1, or 0 for all, received {self.shuffle_clips}")
+
+    @property
+    def examples(self) -> int:
+        """Number of places."""
+        return self.clips * self.crops_per_clip
+
+    @property
+    def group_clips(self) -> int:
+        """Clips in a group; the last group may have fewer."""
+        if not 0 < self.shuffle_clips < self.clips:
+            return self.clips
+        return self.shuffle_clips - self.shuffle_clips % self._run_clips
+
+    @property
+    def _run_clips(self) -> int:
+        return self.shuffle_clips // RUNS_PER_GROUP or 1
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether a pass goes through group after group."""
+        return self.group_clips < self.clips
+
+    def draw(self, place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Draws the example at a place.
+
+        Args:
+            place: int64 scalar.
+
+        Returns:
+            Its clip, int64 scalar, and where in the clip its crop lies, float32 scalar from 0 (beginning) to 1 (end).
+        """
+        example = self._example_of_group(place) if self.has_groups else self._shuffled(place, self.examples, self.epoch)
+        # Another generator than the permutation's, with the same seed.
+        position = tf.random.stateless_uniform([], seed=tf.stack([self.seed, self.epoch * self.examples + example]))
+        return example % self.clips, position
+
+    def _example_of_group(self, place: tf.Tensor) -> tf.Tensor:
+        group = place // (self.group_clips * self.crops_per_clip)
+        first = group * self.group_clips
+        clips = tf.minimum(self.clips - first, self.group_clips)
+        groups = -(-self.clips // self.group_clips)
+        example = self._shuffled(
+            place - first * self.crops_per_clip, clips * self.crops_per_clip, self.epoch * groups + group
+        )
+        return example // clips * self.clips + self._clip(first + example % clips)
+
+    def _clip(self, place: tf.Tensor) -> tf.Tensor:
+        """The clip at a place of the order by runs, in which every clip stands once."""
+        length = self._run_clips
+        runs = self.clips // length  # of full length; what is left over comes last
+        run = tf.minimum(place // length, runs)
+        run = tf.where(run < runs, self._shuffled(tf.minimum(run, runs - 1), runs, self.epoch), run)
+        begin = tf.random.stateless_uniform([], [self.seed, self.epoch], maxval=self.clips, dtype=tf.int64)
+        return (begin + run * length + place % length) % self.clips
+
+    def _shuffled(self, place: tf.Tensor, places: int | tf.Tensor, number: int | tf.Tensor) -> tf.Tensor:
+        return tf.random.experimental.index_shuffle(place, seed=[self.seed, number], max_index=places - 1)
