@@ -4,7 +4,8 @@
 
     TF_CONFIG='{"cluster": {"worker": ["10.0.0.1:9000", "10.0.0.2:9000"]}, "task": {"type": "worker", "index": 0}}'
 
-Without it training is one process: on the CPU, on a GPU, or on all GPUs of the machine.
+Without it training is one process: on the CPU, on a GPU, or on all GPUs of the machine. One process on a CPU can also have
+as many copies of the model as a training on several hosts, and then computes what they do, bit for bit.
 """
 
 from __future__ import annotations
@@ -166,16 +167,24 @@ def share_failures(hosts: Hosts, ledger: FailureLedger, known: dict[str, Failure
 
 
 @contextmanager
-def joined_hosts() -> Iterator[Hosts]:
+def joined_hosts(replicas: int = 0) -> Iterator[Hosts]:
     """Joins the other hosts of TF_CONFIG, if there are any, and leaves together with them.
+
+    Args:
+        replicas: copies of the model on all hosts together; 0: one on each GPU, or on each host without any.
 
     Raises:
         HostError: another host does not start, or stops before the end.
-        ValueError: TF_CONFIG cannot be understood.
+        ValueError: TF_CONFIG cannot be understood, or does not fit the copies.
     """
     addresses, index = _read_tf_config(os.environ.get("TF_CONFIG", ""))
     try:
-        hosts = _join(addresses, index)
+        hosts = _join(addresses, index) if len(addresses) > 1 else Hosts(_local_strategy(replicas))
+        if replicas not in (0, hosts.replicas):
+            raise ValueError(
+                f"expected --replicas={hosts.replicas} of {hosts.count} training hosts with {hosts.local_replicas} copies "
+                f"of the model each, received {replicas}; leave it out"
+            )
         yield hosts
         hosts.wait()
     except _LOST as error:
@@ -190,10 +199,24 @@ def joined_hosts() -> Iterator[Hosts]:
         ) from error
 
 
+def _local_strategy(replicas: int) -> tf.distribute.Strategy | None:
+    """For one process; None: TensorFlow's default."""
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    if replicas < 0 or (gpus and replicas > gpus):
+        raise ValueError(
+            f"expected --replicas of 0{f' … {gpus}, the number of GPUs' if gpus else ' or more'}, received {replicas}"
+        )
+    if (replicas or gpus) < 2:
+        return None
+    if gpus:
+        return tf.distribute.MirroredStrategy([f"GPU:{number}" for number in range(replicas or gpus)])
+    # As each of several hosts is one device.
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
+    return tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(replicas)])
+
+
 def _join(addresses: list[str], index: int) -> Hosts:
-    if len(addresses) < 2:
-        several_gpus = len(tf.config.list_logical_devices("GPU")) > 1
-        return Hosts(tf.distribute.MirroredStrategy() if several_gpus else None)
     print(f"training host {index} of {len(addresses)}, waiting for the others", flush=True)
     # TensorFlow waits for ever, and in C, where no exception reaches it.
     alarm = threading.Timer(TIMEOUT_SECONDS, _give_up, [addresses, index])

@@ -153,6 +153,19 @@ class Settings:
     checkpoint_steps: int = _setting(
         0, "training", "Steps between checkpoints within an epoch, for long ones; 0: at the end of each epoch only."
     )
+    replicas: int = _setting(
+        0,
+        "training",
+        "Copies of the model, which share each batch; 0: one on each GPU, or one on the CPU of each host. On a CPU as many "
+        "copies as a run on several hosts had repeat that run bit for bit.",
+    )
+    shuffle_clips: int = _setting(
+        0,
+        "training",
+        "Clips that are shuffled together; 0: all. A number, such as 4096, is for data larger than memory on disks or "
+        "networks that are slow at random reads: so many clips, in runs from 16 places, are read from beginning to end "
+        "before their crops are taken. Twice as many should fit in memory.",
+    )
     decode_workers: int = _setting(
         0, "data", "Parallel decodes; 0: as many as there are cores. Results do not depend on it."
     )
@@ -176,11 +189,14 @@ ADDED_FIELDS = frozenset(
         *("spec_augment_time_masks", "spec_augment_time_width", "spec_augment_mel_masks", "spec_augment_mel_width"),
         *("mixup_alpha", "time_shift_seconds", "random_eq_db", "gain_db", "polarity_inversion"),
         *("noise_snr_db_min", "noise_snr_db_max", "keep_checkpoints", "checkpoint_steps", "data_service"),
+        *("shuffle_clips", "replicas"),
     )
 )
 
 # What may differ when a run is continued: it changes the speed, what is lost by a kill or when to give up, not the result.
-FREE_FIELDS = frozenset(("decode_workers", "data_service", "max_failure_rate", "keep_checkpoints", "checkpoint_steps"))
+FREE_FIELDS = frozenset(
+    ("decode_workers", "data_service", "max_failure_rate", "keep_checkpoints", "checkpoint_steps", "replicas")
+)
 # What records were packed with, and need not be told again.
 _SELECTION = ("subset", "genres", "keep_known_bad_clips", "probe_csv")
 

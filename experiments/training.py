@@ -47,7 +47,7 @@ def train(settings: Settings, output_dir: str | Path) -> dict:
         ValueError: settings, data or an existing run do not fit; the message says how to mend it.
     """
     set_up_tensorflow(settings)
-    with joined_hosts() as hosts:
+    with joined_hosts(settings.replicas) as hosts:
         return _train(settings, Path(output_dir), hosts)
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -21,10 +22,12 @@ from experiments.hosts import Hosts, joined_hosts, share_failures
 from experiments.settings import Settings
 from experiments.training import make_train_step
 from layers.padding import pad_samples
+from pipeline.decode import DecodeError, read_info
 from pipeline.failures import FailureBudgetError, FailureLedger
+from pipeline.fma import load_fma
 
-# Seven steps an epoch, of which the last has half a batch, so nothing for the second host.
-RUN = SMALL_RUN | {"crops_per_clip": 4, "epochs": 4, "seed": 3, "learning_rate": 1e-4}
+# Nine steps an epoch, of which the last has one crop, so nothing for the first host.
+RUN = SMALL_RUN | {"crops_per_clip": 5, "epochs": 6, "seed": 3, "model": "cnn2d_bn"}
 
 
 def free_ports(count: int) -> list[int]:
@@ -35,20 +38,17 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def train_on_two_hosts(settings: dict, folder: Path) -> list[subprocess.CompletedProcess]:
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
+def train_elsewhere(settings: dict, run_dir: Path, records: list[Path]) -> list[subprocess.CompletedProcess]:
+    """Trains in as many processes as there are records to write, which are hosts if there are several."""
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(len(records))]
     processes = []
-    for index in range(2):
-        task = {"cluster": cluster, "task": {"type": "worker", "index": index}}
-        command = [
-            sys.executable,
-            "tests/training_host.py",
-            folder / "run",
-            folder / f"{index}.npz",
-            json.dumps(settings),
-        ]
-        environment = os.environ | {"TF_CONFIG": json.dumps(task), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        processes.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=-1, stderr=-1, text=True))
+    for index, record in enumerate(records):
+        config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        environment = {"TF_CONFIG": json.dumps(config), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "tests/training_host.py", run_dir, record, json.dumps(settings)]
+        processes.append(
+            subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stdout=-1, stderr=-1, text=True)
+        )
     try:
         outputs = [process.communicate(timeout=300) for process in processes]
     finally:
@@ -60,35 +60,67 @@ def train_on_two_hosts(settings: dict, folder: Path) -> list[subprocess.Complete
     ]
 
 
+@pytest.fixture
+def decodable_fma(small_fma, tmp_path: Path) -> Path:
+    """The demo data set, where one clip of validation is broken and none of training."""
+    folder = shutil.copytree(small_fma, tmp_path / "fma")
+    catalog = load_fma(str(folder), "small", (), False)
+    training, validation = (catalog.split(name)["path"].tolist() for name in ("training", "validation"))
+    for path in training:
+        try:
+            read_info(path)
+        except DecodeError:
+            shutil.copyfile(training[0], path)
+    Path(validation[0]).write_bytes(b"no music" * 100)
+    return folder
+
+
+def recorded(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
 def occurrences(run_dir: Path) -> dict[str, str]:
     with open(run_dir / "failures.csv", newline="") as file:
         return {row["path"]: row["occurrences"] for row in csv.DictReader(file)}
 
 
-def test_two_hosts_train_as_one_does(small_fma, tmp_path: Path, monkeypatch):
-    """With batch normalisation, whose moments are those of the whole batch too.
+def test_two_hosts_train_as_one_does(decodable_fma, tmp_path: Path, monkeypatch):
+    """Bit for bit as one process with two copies of the model, and as one with a single copy but for rounding.
 
-    A small learning rate: Adam turns the last bit of a small gradient into a whole step, from where two trainings that
-    differ by nothing but rounding part.
+    With batch normalisation, whose moments are those of the whole batch too. A small learning rate: Adam turns the last bit
+    of a small gradient into a whole step, from where two trainings that differ by nothing but rounding part.
     """
-    settings = RUN | {"dataset": "fma", "data_dir": str(small_fma), "model": "cnn2d_bn"}
-    chief, other = train_on_two_hosts(settings, tmp_path)
+    settings = RUN | {"dataset": "fma", "data_dir": str(decodable_fma), "learning_rate": 1e-4}
+    chief, other = train_elsewhere(settings, tmp_path / "run", [tmp_path / "0.npz", tmp_path / "1.npz"])
     assert other.returncode == 9, other.stdout + other.stderr
     assert chief.returncode == 1, chief.stdout + chief.stderr
     assert "expected all 2 training hosts to go on, but host 1 (127.0.0.1:" in chief.stderr
-    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]["failures"] == 0
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["validation"]["failures"] == 1
 
-    ours, theirs = (np.load(tmp_path / f"{index}.npz") for index in range(2))
-    assert set(ours) == set(theirs) and len(ours["losses"]) == 28
-    for name in ours:
-        np.testing.assert_array_equal(ours[name], theirs[name])
+    copies = train_elsewhere(settings | {"replicas": 2}, tmp_path / "copies", [tmp_path / "copies.npz"])[0]
+    assert copies.returncode == 0, copies.stdout + copies.stderr
+    ours, *others = (recorded(tmp_path / f"{name}.npz") for name in ("0", "1", "copies"))
+    assert len(ours["losses"]) == 54
+    for theirs in others:
+        assert set(ours) == set(theirs)
+        for name in ours:
+            np.testing.assert_array_equal(ours[name], theirs[name])
 
     alone = Recorder(monkeypatch.setattr)
     training.train(Settings(**settings), tmp_path / "alone")
     np.testing.assert_allclose(ours["losses"], alone.losses, rtol=1e-5)
     for i, weights in enumerate(alone.weights):
         np.testing.assert_allclose(ours[f"arr_{i}"], weights, rtol=1e-3, atol=1e-4)
-    assert occurrences(tmp_path / "run") == occurrences(tmp_path / "alone")
+    assert len({str(occurrences(tmp_path / name)) for name in ("run", "copies", "alone")}) == 1
+
+
+@pytest.mark.parametrize("replicas", [-1, 2])
+def test_more_copies_than_gpus(replicas: int, monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a GPU"] if kind == "GPU" else ["a CPU"])
+    message = f"expected --replicas of 0 … 1, the number of GPUs, received {replicas}"
+    with pytest.raises(ValueError, match=message), joined_hosts(replicas):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""One training host of test_hosts.py: `python tests/training_host.py RUN_DIR RECORD SETTINGS_JSON` under TF_CONFIG.
+"""One training process of test_hosts.py: `python tests/training_host.py RUN_DIR RECORD SETTINGS_JSON` under TF_CONFIG.
 
 Writes what it saw of the training to the file RECORD.npz. Host 1 must not write the run directory, and ends without a word
 after the training, so that host 0 has to notice.
