@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import faulthandler
+import gc
 import io
 import os
 import re
@@ -58,6 +59,8 @@ def run(main: Callable[[list[str]], None], arguments: str = "", resumable: bool 
                 raise
             print(f"error: {error}", file=sys.stderr)
             sys.exit(1)
+        finally:
+            gc.freeze()  # or the interpreter looks at all of TensorFlow's objects once more, for a second, before it ends
 
     app.run(guarded, with_recipe(sys.argv))
 

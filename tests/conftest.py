@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -10,8 +9,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pytest
 import soundfile
+from preloaded import ROOT, run_preloaded
 
-ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
@@ -122,15 +121,7 @@ def as_flags(**values: object) -> list[str]:
 
 
 def run_script(name: str, *flags: str, cwd: Path = ROOT, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Runs `python -m experiments.<name>` as a user would."""
-    result = subprocess.run(
-        [sys.executable, "-m", f"experiments.{name}", *flags],
-        cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        errors="surrogateescape",
-        timeout=300,
-    )
+    """Runs `python -m experiments.<name>` as a user would, but for the seconds in which TensorFlow is imported."""
+    result = run_preloaded(f"experiments.{name}", list(flags), cwd)
     assert not check or result.returncode == 0, result.stdout + result.stderr
     return result

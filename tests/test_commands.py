@@ -33,7 +33,8 @@ REQUIRED = {
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_explains_and_stray_arguments_are_refused(script: str):
-    shown = run_script(script, "--help", check=False).stdout
+    command = [sys.executable, "-m", f"experiments.{script}", "--help"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
     assert f"python -m experiments.{script}" in shown
     assert len(re.findall(r"^  --", shown, re.M)) >= 2
     if script != "predict":  # which takes files
