@@ -26,6 +26,7 @@ from experiments.run_dir import CHECKPOINTS, MODEL_FILE, data_identity, open_run
 from experiments.settings import FREE_FIELDS, Settings
 from experiments.streams import check_data_service
 from experiments.training_epoch import TrainStep, diverged, train_epoch
+from layers.models import get_network
 from pipeline.catalog import Catalog
 from pipeline.failures import FailureLedger
 
@@ -52,11 +53,11 @@ def train(settings: Settings, output_dir: str | Path) -> dict:
 
 
 def _train(settings: Settings, run_dir: Path, hosts: Hosts) -> dict:
+    _check(settings, hosts)
     catalog, ledger = prepare(settings)
     with hosts.strategy.scope():
         model = build_model(settings, len(catalog.labels))
     hosts.synchronise_batch_norm(model)
-    _check(settings, hosts)
     check_data_service(settings)
     shared = {name: value for name, value in dataclasses.asdict(settings).items() if name not in FREE_FIELDS}
     hosts.check_alike(
@@ -91,7 +92,8 @@ def _train(settings: Settings, run_dir: Path, hosts: Hosts) -> dict:
 
 
 def _check(settings: Settings, hosts: Hosts) -> None:
-    """Refuses settings out of range before anything is written."""
+    """Refuses settings out of range before anything is read or written."""
+    get_network(settings.model)
     batch_augmentation(settings)
     if settings.keep_checkpoints < 1:
         raise ValueError(f"expected keep_checkpoints of at least 1, received {settings.keep_checkpoints}")

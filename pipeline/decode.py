@@ -1,7 +1,7 @@
 """From a file to a mono waveform at the model's sample rate: the only decoder by soundfile and soxr.
 
-A crop costs a seek and a read of just its own seconds. In an MP3 of constant bit rate the seek takes no time, whatever the
-length of the file; in others libmpg123 walks over the headers of all frames before the crop.
+A crop costs a seek and a read of just its own seconds. In an MP3 the seek takes no time, whatever the length of the file;
+that of a variable bit rate is read through once before.
 """
 
 from __future__ import annotations
@@ -196,8 +196,8 @@ def _read_crop(crop: _Crop, scratch: Scratch) -> tuple[np.ndarray, AudioInfo]:
 
 
 def _read_excerpt(crop: _Crop, scratch: Scratch) -> tuple[np.ndarray, AudioInfo] | None:
-    """The same from an MP3 of constant bit rate, of which only the crop's bytes are read; None for all others."""
-    known = _constant_rate(crop.path, *clip_version(crop.path)) if crop.crop_samples else None
+    """The same from an MP3 of which only the crop's bytes are read; None where that cannot be."""
+    known = _seekable(crop.path, *clip_version(crop.path)) if crop.crop_samples else None
     if known is None:
         return None
     mp3, info = known
@@ -208,19 +208,22 @@ def _read_excerpt(crop: _Crop, scratch: Scratch) -> tuple[np.ndarray, AudioInfo]
             return None
         data, first = cut
         with soundfile.SoundFile(scratch.file_of(data), closefd=False) as sound:
-            sound.seek(start - first)
+            if sound.channels != info.channels:
+                return None
             crop.lap("read")
-            return _read_sum(sound, start, wanted, scratch, crop.lap), info
+            return _read_sum(sound, start, wanted, scratch, crop.lap, skip=start - first), info
     except (OSError, RuntimeError, DecodeError):
         return None  # whatever is wrong, the file itself will say it better
 
 
-def _read_sum(sound: soundfile.SoundFile, start: int, wanted: int, scratch: Scratch, lap: Lap) -> np.ndarray:
+def _read_sum(
+    sound: soundfile.SoundFile, start: int, wanted: int, scratch: Scratch, lap: Lap, skip: int = 0
+) -> np.ndarray:
     """Reads the sum of the channels, float32 [wanted], from where the file stands, zero-padded within the tolerance.
 
-    The array may be scratch memory. `start` is the place in the whole clip.
+    The array may be scratch memory. `start` is the place in the whole clip; so many samples before it are skipped.
     """
-    audio = sound.read(out=scratch.array("audio", wanted, sound.channels))  # [samples, channels]
+    audio = sound.read(out=scratch.array("audio", skip + wanted, sound.channels))[skip:]  # [samples, channels]
     lap("decode")
     if len(audio) < wanted - mp3_frames.TRUNCATION_TOLERANCE_SECONDS * sound.samplerate or (
         start == 0 and len(audio) == 0
@@ -244,8 +247,8 @@ def _mean(total: np.ndarray, channels: int) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=200_000)
-def _constant_rate(path: str, *version: int) -> tuple[mp3_excerpt.ConstantRateMp3, AudioInfo] | None:
-    """Describes an MP3 of constant bit rate. Cached, by the file's version too: it costs as much as a seek."""
+def _seekable(path: str, *version: int) -> tuple[mp3_excerpt.SeekableMp3, AudioInfo] | None:
+    """Describes an MP3. Cached, by the file's version too: it costs as much as a seek."""
     del version
     if not hasattr(os, "memfd_create"):
         return None  # not Linux

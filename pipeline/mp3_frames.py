@@ -10,7 +10,9 @@ Source: ISO/IEC 11172-3 2.4.1.3 and 13818-3 (header), the Xing/LAME "Info" frame
 from __future__ import annotations
 
 import dataclasses
+import functools
 import struct
+from collections.abc import Iterator
 
 _BIT_RATES_KBPS = {
     # (is MPEG-1, layer) -> bit rate by index; 0 is "free format", which no tool here writes.
@@ -118,25 +120,37 @@ def count_frames(data: bytes, offset: int, header: FrameHeader) -> int:
 
     A last frame that is cut short is not counted: decoders do not return it.
     """
-    # All that varies within a stream is the third byte (bit rate and padding): one look-up a frame, 0.3 us.
-    second = data[offset + 1]
-    frame_bytes = [0] * 256
-    for third in range(256):
-        parsed = parse_header(bytes((0xFF, second, third, 0)))
-        if parsed is not None and parsed.sample_rate_hz == header.sample_rate_hz:
-            frame_bytes[third] = parsed.frame_bytes
-    count, last = 0, len(data) - 4
+    count = 0
     found: tuple[int, FrameHeader] | None = (offset, header)
     while found is not None and _same_stream(header, found[1]):
-        offset = found[0]
-        while offset <= last and data[offset] == 0xFF and (data[offset + 1] ^ second) & 0xFE == 0:
-            size = frame_bytes[data[offset + 2]]
-            if size == 0 or offset + size > len(data):
-                break
-            count += 1
-            offset += size
-        found = find_frame(data, offset + 1)
+        *frames, end = walk(data, found[0], header)
+        count += len(frames)
+        found = find_frame(data, end + 1)
     return count
+
+
+def walk(data: bytes, offset: int, header: FrameHeader) -> Iterator[int]:
+    """Yields where each frame of a run that starts at `offset` begins, and last where the run ends."""
+    yield offset
+    last = len(data) - 4
+    if offset > last:
+        return
+    # All that varies within a stream is the third byte (bit rate and padding): one look-up a frame, 0.3 us.
+    second = data[offset + 1]
+    frame_bytes = _frame_bytes(second, header.sample_rate_hz)
+    while offset <= last and data[offset] == 0xFF and (data[offset + 1] ^ second) & 0xFE == 0:
+        size = frame_bytes[data[offset + 2]]
+        if size == 0 or offset + size > len(data):
+            break
+        offset += size
+        yield offset
+
+
+@functools.lru_cache(maxsize=32)
+def _frame_bytes(second: int, sample_rate_hz: int) -> tuple[int, ...]:
+    """Length of a frame by the third byte of its header, 0 for those that are none of the stream."""
+    parsed = (parse_header(bytes((0xFF, second, third, 0))) for third in range(256))
+    return tuple(p.frame_bytes if p is not None and p.sample_rate_hz == sample_rate_hz else 0 for p in parsed)
 
 
 def info_frame(header: FrameHeader, frame_count: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Excerpts of MP3s of constant bit rate against what libsndfile reads of the whole file."""
+"""Excerpts of MP3s against what libsndfile reads of the whole file."""
 
 import os
 from contextlib import suppress
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import music, shared, write_mp3
+from test_mp3_frames import without_length_tag
 
 from pipeline import mp3_excerpt
 from pipeline.decode import DecodeError, decode_crop
@@ -23,19 +24,52 @@ def mp3(request, tmp_path_factory) -> Path:
     return write_mp3(path, music(SECONDS, rate_hz, channels), rate_hz)
 
 
+@pytest.fixture(scope="module", params=[(44100, 2), (22050, 1), (48000, 1), (16000, 2)])
+def variable_mp3(request, tmp_path_factory) -> Path:
+    """Of variable bit rate, with silence in the middle, where frames are smallest and the bit reservoir fills."""
+    rate_hz, channels = request.param
+    audio = music(SECONDS, rate_hz, channels)
+    audio[4 * rate_hz : 7 * rate_hz] = 0
+    path = tmp_path_factory.mktemp("excerpt") / f"{rate_hz}_{channels}.mp3"
+    return write_mp3(path, audio, rate_hz, variable=True)
+
+
 def read_cut(path: Path, start: int, samples: int) -> np.ndarray:
     """[samples, channels] by way of the excerpt."""
     pieces, first = mp3_excerpt.describe(str(path)).cut(str(path), start, samples)
     with borrowed_scratch() as scratch, soundfile.SoundFile(scratch.file_of(pieces), closefd=False) as sound:
-        sound.seek(start - first)
-        return sound.read(samples, dtype="float32", always_2d=True)
+        return sound.read(start - first + samples, dtype="float32", always_2d=True)[start - first :]
+
+
+def check_cuts(path: Path) -> None:
+    whole, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    end = len(whole) - rate_hz
+    for start in (0, 1, 575, 1152, 5000, end // 3, end // 2, 4 * rate_hz, 7 * rate_hz, end - rate_hz, end - 1, end):
+        if start > end:
+            continue
+        np.testing.assert_allclose(read_cut(path, start, rate_hz), whole[start : start + rate_hz], atol=1e-6)
 
 
 def test_same_samples_wherever_it_is_cut(mp3: Path):
-    whole, rate_hz = soundfile.read(mp3, dtype="float32", always_2d=True)
-    places = [0, 1, 575, 1152, 5000, len(whole) // 3, len(whole) // 2, len(whole) - 2 * rate_hz, len(whole) - rate_hz]
-    for start in places:
-        np.testing.assert_allclose(read_cut(mp3, start, rate_hz), whole[start : start + rate_hz], atol=1e-6)
+    check_cuts(mp3)
+
+
+def test_same_samples_of_a_variable_rate(variable_mp3: Path):
+    check_cuts(variable_mp3)
+    described = mp3_excerpt.describe(str(variable_mp3))
+    rate_hz = described.header.sample_rate_hz
+    pieces, first = described.cut(str(variable_mp3), 9 * rate_hz, rate_hz)
+    assert rate_hz > 9 * rate_hz - first > 0 and sum(map(len, pieces)) < 0.4 * variable_mp3.stat().st_size
+
+
+def test_same_samples_at_the_end_of_the_index(tmp_path: Path):
+    """Whatever is left of the last so many frames, of which one place is written down."""
+    for frames in range(30, 49):
+        audio = music(frames * 1152 / 44100, 44100, 1, seed=frames)
+        path = write_mp3(tmp_path / f"{frames}.mp3", audio, 44100, variable=True)
+        whole, _ = soundfile.read(path, dtype="float32", always_2d=True)
+        for start in (0, 20 * 1152, len(whole) - 1000):
+            np.testing.assert_allclose(read_cut(path, start, 1000), whole[start : start + 1000], atol=1e-6)
 
 
 def test_only_the_bytes_of_the_crop_are_cut(mp3: Path):
@@ -43,30 +77,38 @@ def test_only_the_bytes_of_the_crop_are_cut(mp3: Path):
     rate_hz = described.header.sample_rate_hz
     pieces, first = described.cut(str(mp3), SECONDS // 2 * rate_hz, rate_hz)
     assert 0 < SECONDS // 2 * rate_hz - first < 2 * rate_hz
-    one_second = described.mean_frame_bytes * rate_hz / described.header.samples
+    one_second = described.frames.mean_bytes * rate_hz / described.header.samples
     assert sum(map(len, pieces)) < 1.5 * one_second + 45 * described.header.frame_bytes < mp3.stat().st_size
 
 
 def test_real_clips():
-    found = 0
+    kinds = {mp3_excerpt.ConstantFrames: 0, mp3_excerpt.IndexedFrames: 0}
     for path in sorted(shared("real_music").glob("**/*.mp3"))[::6]:
-        if mp3_excerpt.describe(str(path)) is None:
+        described = mp3_excerpt.describe(str(path))
+        if described is None:
             continue
-        found += 1
+        kinds[type(described.frames)] += 1
         whole, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
         for place in (0.0, 0.31, 0.93):
             start = int(place * (len(whole) - rate_hz))
             np.testing.assert_allclose(read_cut(path, start, rate_hz), whole[start : start + rate_hz], atol=1e-6)
-    assert found >= 12
+    assert min(kinds.values()) >= 2 and sum(kinds.values()) >= 18
 
 
-def test_files_that_it_leaves_to_libsndfile(tmp_path: Path, mp3: Path):
+def test_files_that_it_leaves_to_libsndfile(tmp_path: Path, mp3: Path, monkeypatch):
     variable = write_mp3(tmp_path / "variable.mp3", music(2, 44100, 2), 44100, variable=True)
+    data = variable.read_bytes()
     soundfile.write(tmp_path / "a.wav", music(1, 44100, 1), 44100)
     (tmp_path / "short.mp3").write_bytes(mp3.read_bytes()[:-2000])  # its header promises more
+    (tmp_path / "short variable.mp3").write_bytes(data[:-2000])
+    middle = mp3_excerpt.describe(str(variable)).frames.offsets[2]
+    (tmp_path / "junk.mp3").write_bytes(data[:middle] + b"junk" * 20 + data[middle:])
+    (tmp_path / "untagged.mp3").write_bytes(without_length_tag(data))
     (tmp_path / "empty.mp3").write_bytes(b"")
-    for path in (variable, tmp_path / "a.wav", tmp_path / "short.mp3", tmp_path / "empty.mp3"):
-        assert mp3_excerpt.describe(str(path)) is None
+    for name in ("a.wav", "untagged.mp3", "short.mp3", "short variable.mp3", "junk.mp3", "empty.mp3"):
+        assert mp3_excerpt.describe(str(tmp_path / name)) is None
+    monkeypatch.setattr(mp3_excerpt, "_MAX_INDEXED_BYTES", len(data) - 1)
+    assert mp3_excerpt.describe(str(variable)) is None
 
 
 def test_a_variable_rate_is_not_believed_to_be_constant(tmp_path: Path):
@@ -78,7 +120,8 @@ def test_a_variable_rate_is_not_believed_to_be_constant(tmp_path: Path):
     )
     assert b"Info" in data
     (tmp_path / "a.mp3").write_bytes(data)
-    assert mp3_excerpt.describe(str(tmp_path / "a.mp3")) is None
+    assert isinstance(mp3_excerpt.describe(str(tmp_path / "a.mp3")).frames, mp3_excerpt.IndexedFrames)
+    check_cuts(tmp_path / "a.mp3")
 
 
 def test_a_file_that_changes_under_our_hands(tmp_path: Path, mp3: Path):
@@ -107,7 +150,7 @@ def test_a_file_that_changes_under_our_hands(tmp_path: Path, mp3: Path):
 def test_nothing_is_cut_behind_the_frames_that_are_counted(tmp_path: Path, mp3: Path):
     # Frames that the Info frame does not count, as where a stream was appended: a place beyond its end is one of theirs.
     path = tmp_path / "a.mp3"
-    frames = mp3.read_bytes()[mp3_excerpt.describe(str(mp3)).offset :]
+    frames = mp3.read_bytes()[mp3_excerpt.describe(str(mp3)).frames.offset :]
     path.write_bytes(mp3.read_bytes() + frames)
     described = mp3_excerpt.describe(str(path))
     samples = described.frame_count * described.header.samples
@@ -138,7 +181,9 @@ def test_tag_before_the_stream(tmp_path: Path, mp3: Path):
     tag = b"ID3\x04\0\0" + bytes((size >> 21 & 127, size >> 14 & 127, size >> 7 & 127, size & 127)) + bytes(size)
     (tmp_path / "a.mp3").write_bytes(tag + mp3.read_bytes())
     rate_hz = soundfile.info(mp3).samplerate
-    assert mp3_excerpt.describe(str(tmp_path / "a.mp3")).offset == mp3_excerpt.describe(str(mp3)).offset + len(tag)
+    assert mp3_excerpt.describe(str(tmp_path / "a.mp3")).frames.offset == mp3_excerpt.describe(
+        str(mp3)
+    ).frames.offset + len(tag)
     np.testing.assert_array_equal(
         decode_crop(tmp_path / "a.mp3", rate_hz, rate_hz, 0.6), decode_crop(mp3, rate_hz, rate_hz, 0.6)
     )
