@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +21,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from experiments.watchdog import ended_after
 from pipeline.failures import Failure, FailureLedger
 
 TIMEOUT_SECONDS = 600  # for the hosts to start, and for the slowest of them to take a step or write a checkpoint
@@ -218,24 +218,16 @@ def _local_strategy(replicas: int) -> tf.distribute.Strategy | None:
 
 def _join(addresses: list[str], index: int) -> Hosts:
     print(f"training host {index} of {len(addresses)}, waiting for the others", flush=True)
-    # TensorFlow waits for ever, and in C, where no exception reaches it.
-    alarm = threading.Timer(TIMEOUT_SECONDS, _give_up, [addresses, index])
-    alarm.daemon = True
-    alarm.start()
     options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=float(TIMEOUT_SECONDS))
-    hosts = Hosts(tf.distribute.MultiWorkerMirroredStrategy(communication_options=options), addresses, index)
-    hosts.wait()
-    alarm.cancel()
-    return hosts
-
-
-def _give_up(addresses: list[str], index: int) -> None:
-    print(
+    # TensorFlow waits for ever.
+    with ended_after(
+        TIMEOUT_SECONDS,
         f"error: expected {len(addresses)} training hosts ({', '.join(addresses)}) within {TIMEOUT_SECONDS} s, but host "
         f"{index} still waits for others; start the same command on each, with its own index in TF_CONFIG",
-        flush=True,
-    )
-    os._exit(1)
+    ):
+        hosts = Hosts(tf.distribute.MultiWorkerMirroredStrategy(communication_options=options), addresses, index)
+        hosts.wait()
+    return hosts
 
 
 def _read_tf_config(text: str) -> tuple[list[str], int]:

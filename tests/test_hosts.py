@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -113,6 +114,37 @@ def test_two_hosts_train_as_one_does(decodable_fma, tmp_path: Path, monkeypatch)
     for i, weights in enumerate(alone.weights):
         np.testing.assert_allclose(ours[f"arr_{i}"], weights, rtol=1e-3, atol=1e-4)
     assert len({str(occurrences(tmp_path / name)) for name in ("run", "copies", "alone")}) == 1
+
+
+def test_a_host_that_never_comes_is_waited_for_only_so_long():
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": 0}}
+    code = "from experiments import hosts; hosts.TIMEOUT_SECONDS = 3; hosts.joined_hosts().__enter__()"
+    environment = os.environ | {"TF_CONFIG": json.dumps(config)}
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, timeout=120)
+    assert result.returncode == -signal.SIGKILL
+    assert (
+        f"expected 2 training hosts ({', '.join(addresses)}) within 3 s, but host 0 still waits"
+        in result.stderr.decode()
+    )
+
+
+def test_a_process_that_waits_in_c_is_interrupted_or_ended():
+    """With Python's lock held, as libc's sleep called by ctypes.PyDLL holds it."""
+    code = (
+        "import ctypes; from experiments.watchdog import ended_after\n"
+        "with ended_after({seconds}, 'too late'): ctypes.PyDLL(None).sleep({sleep}); print('went on')"
+    )
+
+    def start(seconds: float, sleep: int) -> subprocess.Popen:
+        command = [sys.executable, "-c", code.format(seconds=seconds, sleep=sleep)]
+        return subprocess.Popen(command, cwd=ROOT, stdout=-1, stderr=-1, text=True, process_group=0)
+
+    late, punctual, interrupted = start(1, 60), start(60, 1), start(60, 60)
+    assert late.communicate(timeout=30) == ("", "too late\n") and late.returncode == -signal.SIGKILL
+    assert punctual.communicate(timeout=30) == ("went on\n", "") and punctual.returncode == 0
+    os.killpg(interrupted.pid, signal.SIGINT)  # as a terminal does at Ctrl-C
+    assert interrupted.communicate(timeout=30) == ("", "\nInterrupted.\n") and interrupted.returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("replicas", [-1, 2])
