@@ -12,9 +12,9 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import console, settings
+from experiments import console, settings_flags
 
-settings.define_flags("data", "features", "training")
+settings_flags.define_flags("data", "features", "training")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "benchmark", "Where benchmark.json and benchmark.png go.")
 _PEERS = flags.DEFINE_bool("peers", False, "Also measure what could be used instead; each needs its package.")
 _STAGES = flags.DEFINE_bool("stages", False, "Also measure each stage: read, decode, mono, resample … training step.")
@@ -31,7 +31,7 @@ def main(argv: list[str]) -> None:
     from experiments.benchmark import Plan, run_benchmark
     from experiments.data import load_catalog
 
-    own = settings.settings_from_flags(flags.FLAGS)
+    own = settings_flags.settings_from_flags(flags.FLAGS)
     plan = Plan(
         clips=_CLIPS.value,
         rounds=_ROUNDS.value,

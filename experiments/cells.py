@@ -16,7 +16,8 @@ from experiments.atomic import written_whole
 from experiments.baselines import BASELINES
 from experiments.data import load_catalog, prepare
 from experiments.run_dir import check_run
-from experiments.settings import Settings, flags_from_settings, require_one_label
+from experiments.settings import Settings, require_one_label
+from experiments.settings_flags import flags_from_settings
 from layers.models import NETWORKS, get_network
 from pipeline.catalog import Catalog
 

@@ -19,9 +19,9 @@ from typing import Any
 
 from absl import flags
 
-from experiments import console, settings
+from experiments import console, settings, settings_flags
 
-settings.define_flags("data", "features", "training")
+settings_flags.define_flags("data", "features", "training")
 _MODELS = flags.DEFINE_list("models", None, "Names of models; the first is what the others are compared with.")
 _SEEDS = flags.DEFINE_list("seeds", "0,1,2", "Seeds, instead of --seed.")
 _SWEEP = flags.DEFINE_string(
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> None:
     models = [name.strip() for name in _MODELS.value or ()]
     output_dir = Path(_OUTPUT_DIR.value)
     cells.check_models(models)
-    own = cells.fix_splits(settings.settings_from_flags(flags.FLAGS), seeds, output_dir)
+    own = cells.fix_splits(settings_flags.settings_from_flags(flags.FLAGS), seeds, output_dir)
     every = cells.list_cells(own, models, seeds, output_dir, sweep)
     failed = cells.run_cells(every)
     table = comparison.write_comparison(every, failed, output_dir)

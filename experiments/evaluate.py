@@ -12,9 +12,9 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import console, settings
+from experiments import console, settings, settings_flags
 
-settings.define_flags("data")
+settings_flags.define_flags("data")
 _RUN_DIR = flags.DEFINE_string("run_dir", "runs/latest", "Run directory that train wrote.")
 _SPLIT = flags.DEFINE_enum("split", "test", ("training", "validation", "test", "all"), "Clips to evaluate.")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Where to write; default: <run_dir>/evaluation_<split>.")
@@ -26,7 +26,7 @@ def main(argv: list[str]) -> None:
 
     run_dir = Path(_RUN_DIR.value)
     given = {
-        field.name: getattr(settings.settings_from_flags(flags.FLAGS), field.name)
+        field.name: getattr(settings_flags.settings_from_flags(flags.FLAGS), field.name)
         for field in dataclasses.fields(settings.Settings)
         if field.name in flags.FLAGS and flags.FLAGS[field.name].present
     }

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import console, settings
+from experiments import console, settings_flags
 
-settings.define_flags("data", "features")
+settings_flags.define_flags("data", "features")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "features", "Where to write.")
 _SPLIT = flags.DEFINE_enum("split", "training", ("training", "validation", "test", "all"), "Clips to explore.")
 _VECTOR = flags.DEFINE_enum(
@@ -35,7 +35,7 @@ def main(argv: list[str]) -> None:
     from experiments import exploration
 
     output_dir = Path(_OUTPUT_DIR.value)
-    own = settings.settings_from_flags(flags.FLAGS)
+    own = settings_flags.settings_from_flags(flags.FLAGS)
     print(exploration.format_exploration(exploration.explore(own, output_dir, _SPLIT.value, _VECTOR.value)))
     print(f"written to {output_dir}")
 

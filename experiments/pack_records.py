@@ -11,9 +11,9 @@ whose size has changed since is packed again. --verify reads the shards and comp
 
 from absl import flags
 
-from experiments import console, settings
+from experiments import console, settings_flags
 
-settings.define_flags("data")
+settings_flags.define_flags("data")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "data/records", "Where the shards are, or will be.")
 _NUM_SHARDS = flags.DEFINE_integer("num_shards", 16, "Number of shards; 100 MB to 1 GB a shard is usual.")
 _VERIFY = flags.DEFINE_bool("verify", False, "Pack nothing: check what is in --output_dir.")
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> None:
             )
         print(f"{output_dir}: every shard is as it was packed")
         return
-    values = settings.settings_from_flags(flags.FLAGS)
+    values = settings_flags.settings_from_flags(flags.FLAGS)
     catalog, ledger = prepare(values, splits=())
     source = {name: getattr(values, name) for name in _SOURCE}
     manifest = pack_records(

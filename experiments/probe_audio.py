@@ -8,9 +8,9 @@ stopped; a finished one is brought up to date. Give the file to training as --pr
 
 from absl import flags
 
-from experiments import console, settings
+from experiments import console, settings_flags
 
-settings.define_flags("data")
+settings_flags.define_flags("data")
 _OUTPUT = flags.DEFINE_string("output", "probe.csv", "The CSV to write.")
 
 
@@ -20,7 +20,7 @@ def main(argv: list[str]) -> None:
     from pipeline.catalog import read_table
     from pipeline.probe import FIELDS, probe_files
 
-    catalog = load_catalog(settings.settings_from_flags(flags.FLAGS))
+    catalog = load_catalog(settings_flags.settings_from_flags(flags.FLAGS))
     output = probe_files(
         catalog.tracks["path"], _OUTPUT.value, lambda items, total: console.progress(items, total, "files")
     )

@@ -9,9 +9,9 @@ augmentation that is on, and all.png with all of them together, where there are 
 
 from absl import flags
 
-from experiments import console, settings
+from experiments import console, settings_flags
 
-settings.define_flags("data", "features", "training")
+settings_flags.define_flags("data", "features", "training")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Where the pictures go; made where missing.", required=True)
 _CLIPS = flags.DEFINE_integer("clips", 3, "Training clips to show, of as many labels as there are.", lower_bound=1)
 
@@ -22,7 +22,7 @@ def main(argv: list[str]) -> None:
 
     from experiments.augmentation_pictures import write_pictures
 
-    for path in write_pictures(settings.settings_from_flags(flags.FLAGS), Path(_OUTPUT_DIR.value), _CLIPS.value):
+    for path in write_pictures(settings_flags.settings_from_flags(flags.FLAGS), Path(_OUTPUT_DIR.value), _CLIPS.value):
         print(path)
 
 

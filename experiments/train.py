@@ -14,9 +14,9 @@ without a network, --model=mfcc_logistic and --model=mfcc_svm, there is baseline
 
 from absl import flags
 
-from experiments import console, settings
+from experiments import console, settings_flags
 
-settings.define_flags("data", "features", "training")
+settings_flags.define_flags("data", "features", "training")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "runs/latest", "Run directory: new, or an earlier run to continue.")
 
 
@@ -24,7 +24,7 @@ def main(argv: list[str]) -> None:
     del argv
     from experiments import baselines, evaluation, training  # TensorFlow takes seconds to import: not before --help
 
-    own = settings.settings_from_flags(flags.FLAGS)
+    own = settings_flags.settings_from_flags(flags.FLAGS)
     train = baselines.train_baseline if own.model in baselines.BASELINES else training.train
     metrics = train(own, _OUTPUT_DIR.value)
     for split, scores in metrics.items():

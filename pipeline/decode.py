@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,14 +17,13 @@ import numpy as np
 import soundfile
 import soxr
 
-from pipeline import mp3_excerpt, mp3_frames
-from pipeline.clip_bytes import clip_size, clip_version, find_place, open_clip, read_clip
+from pipeline import mp3_excerpt, mp3_frames, mp3_length
+from pipeline.clip_bytes import clip_size, clip_version, find_place, open_clip
 from pipeline.scratch import Scratch, borrowed_scratch
 
 # Of a crop: open, seek and (at a constant bit rate) bytes; libsndfile; sum of the channels; rate, mean and check.
 STAGES = ("read", "decode", "mono", "resample")
 Lap = Callable[[str], object]
-_HEAD_BYTES = 8192
 # A longer clip in a shard is read through calls back into Python, which wait for its lock, but only where it is needed.
 _MAX_IN_MEMORY_BYTES = 1 << 24
 
@@ -130,7 +128,7 @@ def _open(path: str | os.PathLike[str]) -> Iterator[tuple[soundfile.SoundFile, i
     try:
         with _open_sound(path) as sound:
             samples = sound.frames
-            counted = _counted_mp3_samples(path, *clip_version(path)) if sound.format == "MP3" else samples
+            counted = mp3_length.counted_samples(path, *clip_version(path)) if sound.format == "MP3" else samples
             if counted is None:
                 yield sound, _credible(samples, sound.samplerate, path)
                 return
@@ -138,7 +136,7 @@ def _open(path: str | os.PathLike[str]) -> Iterator[tuple[soundfile.SoundFile, i
                 yield sound, _positive(counted)
                 return
         # libsndfile would stop early: show it the stream behind an Info frame that states the true length.
-        with soundfile.SoundFile(_with_info_frame(path)) as sound:
+        with soundfile.SoundFile(mp3_length.with_info_frame(path)) as sound:
             yield sound, _positive(sound.frames)
     except soundfile.LibsndfileError as error:
         raise DecodeError(_open_failure(path, error)) from error
@@ -283,34 +281,3 @@ def _credible(samples: int, sample_rate_hz: int, path: str) -> int:
         promised = samples / sample_rate_hz
         raise DecodeError(f"truncated: its header promises {promised:.2f} s, more than its {file_bytes} bytes can hold")
     return _positive(samples)
-
-
-@functools.lru_cache(maxsize=200_000)
-def _counted_mp3_samples(path: str, *version: int) -> int | None:
-    """Counts an MP3's samples per channel from its frame headers; None where a Xing/Info frame already states them.
-
-    Cached, by the file's version too: the count reads the whole file, and a clip is cropped again in every epoch.
-    """
-    del version
-    with open_clip(path) as file:
-        tag_bytes = mp3_frames.skip_id3v2(file.read(_HEAD_BYTES))
-        file.seek(tag_bytes)
-        head = file.read(_HEAD_BYTES)
-        first = mp3_frames.find_frame(head, 0)
-        if first is not None and mp3_frames.has_length_tag(head, *first):
-            return None
-        file.seek(tag_bytes)
-        data = file.read()
-    first = mp3_frames.find_frame(data, 0)
-    return None if first is None else mp3_frames.count_frames(data, *first) * first[1].samples
-
-
-def _with_info_frame(path: str) -> io.BytesIO:
-    """Returns an MP3's bytes with an Info frame that states their true length in front."""
-    data = read_clip(path)
-    first = mp3_frames.find_frame(data, mp3_frames.skip_id3v2(data))
-    if first is None:
-        raise DecodeError("changed while it was being read")
-    offset, header = first
-    frame_count = mp3_frames.count_frames(data, offset, header)
-    return io.BytesIO(mp3_frames.info_frame(header, frame_count) + data[offset:])

@@ -18,7 +18,8 @@ from experiments import cells, comparison
 from experiments.comparison_plots import plot_comparison
 from experiments.data import load_catalog
 from experiments.metrics import bootstrap_balanced_mean
-from experiments.settings import Settings, flags_from_settings, read_settings
+from experiments.settings import Settings, read_settings
+from experiments.settings_flags import flags_from_settings
 from layers.models import NETWORKS
 
 MODELS, SEEDS = ["cnn2d_bn", "mfcc_logistic", "mfcc_svm"], [0, 1]

@@ -4,7 +4,7 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from experiments import settings
+from experiments import settings, settings_flags
 from experiments.building import build_model
 from experiments.recipes import recipe_names, with_recipe
 
@@ -12,7 +12,7 @@ from experiments.recipes import recipe_names, with_recipe
 @pytest.fixture(scope="module", autouse=True)
 def defined_flags():
     before = set(flags.FLAGS)
-    settings.define_flags("data", "features", "training")
+    settings_flags.define_flags("data", "features", "training")
     yield
     for name in set(flags.FLAGS) - before:
         delattr(flags.FLAGS, name)
@@ -21,7 +21,7 @@ def defined_flags():
 def parse(*arguments: str) -> settings.Settings:
     with flagsaver.flagsaver():
         flags.FLAGS(with_recipe(["train", *arguments]))
-        return settings.settings_from_flags(flags.FLAGS)
+        return settings_flags.settings_from_flags(flags.FLAGS)
 
 
 @pytest.mark.parametrize("name", recipe_names())
