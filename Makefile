@@ -22,7 +22,7 @@ demo-distributed: $(VENV)/installed
 test: $(VENV)/installed lint
 	$(PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
-# A quarter of an hour on idle cores. FUZZ="--target=decode_tfio --inputs=100 --seed=1" for less; see tests/fuzz/__main__.py.
+# Eight minutes on idle cores. FUZZ="--target=decode_tfio --inputs=100 --seed=1" for less; see tests/fuzz/__main__.py.
 fuzz: $(VENV)/installed
 	PYTHONPATH=.:tests $(PYTHON) -m fuzz $(FUZZ)
 
