@@ -252,7 +252,13 @@ def _seekable(path: str, *version: int) -> tuple[mp3_excerpt.SeekableMp3, AudioI
         return None  # not Linux
     try:
         mp3 = mp3_excerpt.describe(path)
-        return None if mp3 is None else (mp3, read_info(path))
+        if mp3 is None:
+            return None
+        info = read_info(path)
+        if not mp3.states_length and info.samples == mp3.frame_count * mp3.header.samples:
+            # `_open` reads it as it is, without an Info frame.
+            mp3 = dataclasses.replace(mp3, lead_samples=mp3_excerpt.DECODER_DELAY_SAMPLES)
+        return mp3, info
     except (OSError, DecodeError):
         return None
 

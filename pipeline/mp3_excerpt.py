@@ -27,7 +27,8 @@ from pipeline.mp3_frames import FrameHeader
 
 _HEAD_BYTES = 8192
 _RESERVOIR_BYTES = 511
-_MAX_DELAY_SAMPLES = 4095 + 529
+DECODER_DELAY_SAMPLES = 529
+_MAX_DELAY_SAMPLES = 4095 + DECODER_DELAY_SAMPLES
 _MAX_PADDING_SAMPLES = 4095
 _HAS_FRAMES, _HAS_BYTES = 0x1, 0x2
 _PADDING_BIT = 0x02
@@ -106,12 +107,15 @@ class SeekableMp3:
     """An MP3 of whose frames the places are known.
 
     Attributes:
-        info_frame: its Info or Xing frame.
+        info_frame: its Info or Xing frame, or one that is made for it.
         counts_offset: where in that the number of frames, and after it that of bytes, stand.
         has_byte_count: whether the latter does.
         header: that of the first frame of audio.
         frame_count: number of frames of audio.
         frames: their places.
+        states_length: whether that frame is its own.
+        lead_samples: by how much its first sample comes before that of a cut from there: where a made frame stands,
+            libmpg123 takes its decoder's delay away, which it leaves in a file without any.
     """
 
     info_frame: bytes
@@ -120,12 +124,15 @@ class SeekableMp3:
     header: FrameHeader
     frame_count: int
     frames: ConstantFrames | IndexedFrames
+    states_length: bool = True
+    lead_samples: int = 0
 
     def cut(self, path: str, start: int, samples: int) -> tuple[list[bytes], int] | None:
         """Cuts out an MP3 that holds [start, start + samples) of the file's samples per channel.
 
         Returns:
-            Its bytes in pieces, and which sample of the file its first one is. None where the file is not as described.
+            Its bytes in pieces, and which sample of the file its first one is. None where the file is not as described,
+            or at its very beginning.
             It must be decoded from its beginning: a seek in it would find too few frames before its place.
         """
         header = self.header
@@ -137,7 +144,8 @@ class SeekableMp3:
         if found is None:
             return None
         data, first, end = found
-        return [self._tag(end - first, len(data)), data], first * header.samples
+        first_sample = first * header.samples + self.lead_samples
+        return ([self._tag(end - first, len(data)), data], first_sample) if first_sample <= start else None
 
     def _tag(self, frame_count: int, audio_bytes: int) -> bytes:
         counts = struct.pack(">I", frame_count)
@@ -148,20 +156,34 @@ class SeekableMp3:
 
 
 def describe(path: str) -> SeekableMp3 | None:
-    """Describes an MP3 with an Info or Xing frame; None for every other file, and where something leaves doubt.
+    """Describes an MP3; None for every other file, and where something leaves doubt about its frames.
 
-    A variable bit rate takes a pass over the file; a constant one is known from its beginning.
+    A variable bit rate, or an unknown one, takes a pass over the file; a constant one is known from its beginning.
     """
     with open_clip(path) as file:
         tag_bytes = mp3_frames.skip_id3v2(file.read(_HEAD_BYTES))
         file.seek(tag_bytes)
         head = file.read(_HEAD_BYTES)
         found = mp3_frames.find_frame(head, 0)
-        if found is None:
+        if found is None or found[1].layer != 3:
             return None
         offset, header = found
+
+        def index(begin: int, first: FrameHeader, frame_count: int | None) -> IndexedFrames | None:
+            if file.size > _MAX_INDEXED_BYTES:
+                return None
+            file.seek(tag_bytes + begin)
+            return _indexed_frames(file.read(), first, tag_bytes + begin, frame_count)
+
+        if not mp3_frames.has_length_tag(head, offset, header):
+            frames = index(offset, header, None)
+            made = mp3_frames.info_frame(header, 0)
+            counts_offset = 4 + header.side_info_bytes + 8
+            if frames is None:
+                return None
+            return SeekableMp3(made, counts_offset, False, header, frames.count, frames, states_length=False)
         tag = offset + 4 + header.side_info_bytes
-        if header.layer != 3 or head[tag : tag + 4] not in (b"Info", b"Xing") or tag + 16 > len(head):
+        if head[tag : tag + 4] not in (b"Info", b"Xing") or tag + 16 > len(head):
             return None
         flags, frame_count, byte_count = struct.unpack_from(">III", head, tag + 4)
         audio = offset + header.frame_bytes
@@ -169,16 +191,14 @@ def describe(path: str) -> SeekableMp3 | None:
         if first is None or first.layer != 3 or not flags & _HAS_FRAMES:
             return None
         has_byte_count = bool(flags & _HAS_BYTES)
-        frames: ConstantFrames | IndexedFrames | None = None
+        places: ConstantFrames | IndexedFrames | None = None
         if has_byte_count and head[tag : tag + 4] == b"Info":
             audio_bytes = min(byte_count - header.frame_bytes, file.size - tag_bytes - audio)
-            frames = _constant_frames(head[audio : audio + 4], first, tag_bytes + audio, frame_count, audio_bytes)
-        if frames is None and file.size <= _MAX_INDEXED_BYTES:
-            file.seek(tag_bytes + audio)
-            frames = _indexed_frames(file.read(), first, tag_bytes + audio, frame_count)
-    if frames is None:
+            places = _constant_frames(head[audio : audio + 4], first, tag_bytes + audio, frame_count, audio_bytes)
+        places = places or index(audio, first, frame_count)
+    if places is None:
         return None
-    return SeekableMp3(head[offset:audio], tag + 8 - offset, has_byte_count, first, frame_count, frames)
+    return SeekableMp3(head[offset:audio], tag + 8 - offset, has_byte_count, first, frame_count, places)
 
 
 def _constant_frames(
@@ -191,13 +211,17 @@ def _constant_frames(
     return ConstantFrames(offset, mean_bytes, _frame_key(head))
 
 
-def _indexed_frames(audio: bytes, header: FrameHeader, offset: int, frame_count: int) -> IndexedFrames | None:
+def _indexed_frames(audio: bytes, header: FrameHeader, offset: int, frame_count: int | None) -> IndexedFrames | None:
     places = np.fromiter(mp3_frames.walk(audio, 0, header), np.uint32)
-    # No more, no fewer, and no junk between them.
-    if len(places) != frame_count + 1 or not frame_count:
+    count = len(places) - 1
+    # No more, no fewer, and no junk between them; where they are not counted, none behind junk.
+    is_whole = (
+        mp3_frames.find_frame(audio, int(places[-1]) + 1) is None if frame_count is None else count == frame_count
+    )
+    if not count or not is_whole:
         return None
     index = np.append(places[:-1:_INDEX_STEP], places[-1]) + np.uint32(offset)
-    return IndexedFrames(index, frame_count, int(np.diff(places).min()))
+    return IndexedFrames(index, count, int(np.diff(places).min()))
 
 
 def _payload_bytes(frame_bytes: float, header: FrameHeader) -> int:
