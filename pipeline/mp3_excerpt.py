@@ -34,7 +34,7 @@ _HAS_FRAMES, _HAS_BYTES = 0x1, 0x2
 _PADDING_BIT = 0x02
 # An hour at 128 kbit/s. Longer ones of a variable rate are not read whole to write their frames down.
 _MAX_INDEXED_BYTES = 1 << 26
-_INDEX_STEP = 16  # frames between those that are written down: 0.1 bytes a second of music
+_INDEX_STEP = 16  # frames between those that are written down: 10 bytes a second of music
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
