@@ -5,7 +5,8 @@
     TF_CONFIG='{"cluster": {"worker": ["10.0.0.1:9000", "10.0.0.2:9000"]}, "task": {"type": "worker", "index": 0}}'
 
 Without it training is one process: on the CPU, on a GPU, or on all GPUs of the machine. One process on a CPU can also have
-as many copies of the model as a training on several hosts, and then computes what they do, bit for bit.
+as many copies of the model as a training on several hosts, and then computes what they do, bit for bit, while every clip
+can be decoded.
 """
 
 from __future__ import annotations
@@ -212,7 +213,13 @@ def _local_strategy(replicas: int) -> tf.distribute.Strategy | None:
         return tf.distribute.MirroredStrategy([f"GPU:{number}" for number in range(replicas or gpus)])
     # As each of several hosts is one device.
     cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
+    try:
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
+    except RuntimeError as error:
+        raise ValueError(
+            f"expected a process that has not used TensorFlow yet for --replicas={replicas} on a CPU: {error}; train in "
+            "one of its own"
+        ) from error
     return tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(replicas)])
 
 

@@ -148,7 +148,7 @@ class Settings:
         0,
         "training",
         "Copies of the model, which share each batch; 0: one on each GPU, or one on the CPU of each host. On a CPU as many "
-        "copies as a run on several hosts had repeat that run bit for bit.",
+        "copies as a run on several hosts had repeat that run bit for bit, while every clip can be decoded.",
     )
     shuffle_clips: int = _setting(
         0,
@@ -184,7 +184,8 @@ ADDED_FIELDS = frozenset(
     )
 )
 
-# What may differ when a run is continued: it changes the speed, what is lost by a kill or when to give up, not the result.
+# What may differ when a run is continued: it changes the speed, what is lost by a kill or when to give up, not the result;
+# but for `replicas`, by which, as by the number of hosts, draws and rounding change from there on.
 FREE_FIELDS = frozenset(
     ("decode_workers", "data_service", "max_failure_rate", "keep_checkpoints", "checkpoint_steps", "replicas")
 )

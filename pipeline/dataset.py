@@ -20,6 +20,7 @@ from pipeline.failures import FailureLedger
 from pipeline.order import Order
 from pipeline.read_ahead import read_ahead
 
+_READ_AHEAD_CLIPS = 16  # at once: whoever leaves a pass waits for these at most
 # Has batches decoded elsewhere. It is given a dataset of (step, *batch), which holds graph ops alone, and a function that
 # decodes a step's batch here; it returns a dataset of all batches in order.
 Delivery = Callable[[tf.data.Dataset, Callable[[int], Batch]], tf.data.Dataset]
@@ -84,7 +85,7 @@ def train_dataset(
         raise ValueError(f"expected batch_size as a multiple of the {parts} parts of a batch, received {batch_size}")
     crop_samples = round(crop_seconds * sample_rate_hz)
     order = Order(len(paths), crops_per_clip, seed, epoch, shuffle_clips)
-    examples, group_size = order.examples, order.group_clips * crops_per_clip // parts
+    examples, group_size = order.examples, -(-order.group_clips * crops_per_clip // parts)
     class_table, table = tf.constant(class_indices, tf.int32), path_table(paths)
     workers = decode_workers or default_workers()
     own_size, whole_batches = batch_size // parts, examples // batch_size
@@ -117,7 +118,7 @@ def train_dataset(
     if keep_empty:
         # A network may ask that samples be many, even of no example.
         nothing = tf.zeros([0, crop_samples or 30 * sample_rate_hz]), tf.zeros([0], tf.int64)
-        if rest and not own_rest:
+        if rest and not own_rest and first_step <= whole_batches:
             batches = batches.concatenate(tf.data.Dataset.from_tensors(nothing))
         batches = batches.map(lambda *batch: tf.cond(not_empty(*batch), lambda: batch, lambda: nothing))
     else:
@@ -222,16 +223,21 @@ def _check(paths: Sequence[str], sample_rate_hz: int, crop_seconds: float, batch
 def _read_ahead(crops: tf.data.Dataset, table: tf.Tensor, group_size: int) -> tf.data.Dataset:
     """Reads what the next so many crops come from while those before them are decoded."""
 
-    def read(row: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        def read_files(paths: np.ndarray, rows: np.ndarray) -> np.ndarray:
-            read_ahead(map(os.fsdecode, paths))
-            return rows
+    def read(paths: np.ndarray) -> np.ndarray:
+        read_ahead(map(os.fsdecode, paths))
+        return np.zeros(0, np.int64)
 
-        paths = tf.gather(table, tf.unique(row)[0])
-        row = tf.ensure_shape(tf.numpy_function(read_files, [paths, row], tf.int64, stateful=False), row.shape)
-        return row, position
+    def read_slice(paths: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        nothing = tf.ensure_shape(tf.numpy_function(read, [paths], tf.int64, stateful=False), [None])
+        return nothing, tf.cast(nothing, tf.float32)
 
-    return crops.batch(group_size).map(read).prefetch(1).unbatch()
+    def group(row: tf.Tensor, position: tf.Tensor) -> tf.data.Dataset:
+        paths = tf.gather(table, tf.sort(tf.unique(row)[0]))
+        slices = tf.data.Dataset.from_tensor_slices(paths).batch(_READ_AHEAD_CLIPS).map(read_slice)
+        return slices.concatenate(tf.data.Dataset.from_tensors((row, position)))
+
+    slices = group_size // _READ_AHEAD_CLIPS + 1
+    return crops.batch(group_size).flat_map(group).prefetch(slices + 1).unbatch()
 
 
 def _on_demand(decode_step: Callable[[tf.Tensor], Batch]) -> Callable[[int], Batch]:

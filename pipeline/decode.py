@@ -21,7 +21,7 @@ from pipeline import mp3_excerpt, mp3_frames, mp3_length
 from pipeline.clip_bytes import clip_size, clip_version, find_place, open_clip
 from pipeline.scratch import Scratch, borrowed_scratch
 
-# Of a crop: open, seek and (at a constant bit rate) bytes; libsndfile; sum of the channels; rate, mean and check.
+# Of a crop: open, seek or bytes; libsndfile; sum of the channels; rate, mean and check.
 STAGES = ("read", "decode", "mono", "resample")
 Lap = Callable[[str], object]
 # A longer clip in a shard is read through calls back into Python, which wait for its lock, but only where it is needed.
@@ -102,6 +102,9 @@ def decode_crop(
 
 def decode_blocks(path: str | os.PathLike[str], block_samples: int = 1 << 18) -> Iterator[np.ndarray]:
     """Decodes a whole file in blocks of mono float32 [<= block_samples] at the file's own rate.
+
+    soundfile seeks after each block, and libmpg123's seek may spoil a frame of an MP3 of variable bit rate
+    (`pipeline.mp3_excerpt`): for lengths and checks, not for features.
 
     Raises:
         DecodeError: the file cannot be opened, breaks off, or holds no audio.

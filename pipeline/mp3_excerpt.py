@@ -136,7 +136,8 @@ class SeekableMp3:
             It must be decoded from its beginning: a seek in it would find too few frames before its place.
         """
         header = self.header
-        target = max(0, start // header.samples - 1)  # whose second half overlaps with the next one's first
+        # Each granule of 576 samples overlaps with the next, and is smoothed by the one before that.
+        target = max(0, start // header.samples - 1152 // header.samples)
         # One frame more than delay and padding take, so that neither reaches the samples that are wanted.
         last_sample = start + samples + _MAX_DELAY_SAMPLES + _MAX_PADDING_SAMPLES
         end = min(self.frame_count, last_sample // header.samples + 2)

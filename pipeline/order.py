@@ -22,9 +22,8 @@ class Order:
         crops_per_clip: how often each occurs.
         seed: the same seed and epoch give the same pass.
         epoch: number of the pass, from 0.
-        shuffle_clips: clips that are shuffled together at most, in a group; 0: all. A group is `RUNS_PER_GROUP` runs of
-            neighbouring clips from random places of the data set (more where runs of one or two clips are), so that it
-            can be read nearly in order. Groups, and where their runs begin and end, differ from epoch to epoch.
+        shuffle_clips: clips that are shuffled together at most, in a group; 0: all. A group is up to `RUNS_PER_GROUP` runs
+            of neighbouring clips from random places of the data set, so that it can be read nearly in order. Groups, and where their runs begin and end, differ from epoch to epoch.
     """
 
     clips: int
@@ -53,7 +52,7 @@ class Order:
 
     @property
     def _run_clips(self) -> int:
-        return self.shuffle_clips // RUNS_PER_GROUP or 1
+        return -(-self.shuffle_clips // RUNS_PER_GROUP)
 
     @property
     def has_groups(self) -> bool:

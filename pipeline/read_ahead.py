@@ -1,4 +1,4 @@
-"""Reads clips' files or shards in their order on the disk, before their crops are read at random.
+"""Reads clips' files, by name, or shards, from beginning to end, before their crops are read at random.
 
 What is read is thrown away: it stays in the operating system's page cache, from which the crops then come.
 """

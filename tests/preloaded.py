@@ -1,7 +1,7 @@
 """Runs the project's scripts without waiting for TensorFlow's import each time.
 
-A process that has imported it forks itself for each script. What a script sees differs in nothing else from
-`python -m experiments.<name>`.
+A process that has imported it forks itself for each script. A script so has the order of sets and the variables that
+libraries read at their import in common with the others; where that matters, start it by `subprocess`.
 """
 
 import atexit
@@ -35,7 +35,9 @@ def run_preloaded(module: str, flags: list[str], cwd: Path) -> subprocess.Comple
         order = [module, flags, str(cwd), _environment(), [str(path) for path in outputs]]
         server.stdin.write(json.dumps(order) + "\n")
         server.stdin.flush()
-        status = int(server.stdout.readline())
+        answer = server.stdout.readline()
+        assert answer, "the process that forks scripts has ended"
+        status = int(answer)
         texts = [path.read_text(errors="surrogateescape") for path in outputs]
     if status == -signal.SIGALRM:
         raise subprocess.TimeoutExpired([module, *flags], TIMEOUT_SECONDS, *texts)
@@ -68,6 +70,7 @@ def _become(module: str, flags: list[str], cwd: str, environment: dict[str, str]
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)
+    import_module("numpy.random").seed()  # the state of the parent would be every script's
     sys.path[0] = cwd
     sys.argv[1:] = flags
     try:

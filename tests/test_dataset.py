@@ -172,6 +172,7 @@ def test_parts_of_batches_and_the_rest_of_a_pass_are_those_of_the_whole(clips_an
     for batch, *own in zip(whole, *parts, strict=True):
         for column, of_batch in enumerate(batch):
             np.testing.assert_array_equal(np.concatenate([part[column] for part in own]), of_batch)
+    assert [len(batches(first_step=5, shard=(part, 2))) for part in range(2)] == [0, 0]
     for options, reference in (({}, whole), ({"shard": (1, 2)}, parts[1])):
         rest = batches(first_step=2, **options)
         assert len(rest) == 2

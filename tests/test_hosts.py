@@ -130,11 +130,15 @@ def test_a_host_that_never_comes_is_waited_for_only_so_long():
 
 
 def test_a_process_that_waits_in_c_is_interrupted_or_ended():
-    """With Python's lock held, as libc's sleep called by ctypes.PyDLL holds it."""
-    code = (
-        "import ctypes; from experiments.watchdog import ended_after\n"
-        "with ended_after({seconds}, 'too late'): ctypes.PyDLL(None).sleep({sleep}); print('went on')"
-    )
+    """With Python's lock held, as libc's sleep called by ctypes.PyDLL holds it; and deaf to signals."""
+    code = """if True:
+        import ctypes, signal
+        from experiments.watchdog import ended_after
+        with ended_after({seconds}, 'too late'):
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+            ctypes.PyDLL(None).sleep({sleep})
+            print('went on')
+    """
 
     def start(seconds: float, sleep: int) -> subprocess.Popen:
         command = [sys.executable, "-c", code.format(seconds=seconds, sleep=sleep)]
@@ -173,6 +177,12 @@ def test_a_wrong_tf_config_is_one_message(config: str, small_fma, tmp_path: Path
     ):
         training.train(Settings(**SMALL_RUN, data_dir=str(small_fma)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_copies_in_a_process_that_has_begun():
+    tf.constant(0)
+    with pytest.raises(ValueError, match="a process that has not used TensorFlow yet"), joined_hosts(2):
+        pass
 
 
 def test_one_host_in_tf_config_is_this_machine_alone(monkeypatch):

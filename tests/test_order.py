@@ -1,11 +1,14 @@
 """The order of a training pass, and reading ahead in it."""
 
+import gc
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from pipeline import dataset
 from pipeline import read_ahead as module
 from pipeline.clip_bytes import Place
 from pipeline.dataset import train_dataset
@@ -35,6 +38,7 @@ def runs(clips: np.ndarray, total: int) -> int:
         (7, 2, 1),
         (2, 4, 1),
         (1000, 1, 64),
+        (1000, 1, 63),
         (1001, 2, 200),
         (997, 4, 333),
     ],
@@ -143,3 +147,29 @@ def test_a_group_is_read_before_its_crops_are_decoded(clips, reads):
     reads.clear()
     list(train_dataset(paths, range(len(paths)), ledger, **options))
     assert not reads
+
+
+def test_whoever_leaves_does_not_wait_for_a_group(clips, monkeypatch):
+    """It is read in slices; here of one clip each, which take a while."""
+    monkeypatch.setattr(dataset, "_READ_AHEAD_CLIPS", 1)
+    started = []
+    monkeypatch.setattr(dataset, "read_ahead", lambda paths: started.append(list(paths)) or time.sleep(0.3))
+    paths = [str(path) for path in clips]
+    ledger = FailureLedger(len(paths))
+    options = {"sample_rate_hz": 8000, "crop_seconds": 1, "batch_size": 2, "shuffle_clips": 4}
+    batches = iter(train_dataset(paths, range(len(paths)), ledger, **options))
+    next(batches)
+    del batches
+    gc.collect()
+    count = len(started)
+    assert 4 <= count < 8
+    time.sleep(1)
+    assert len(started) == count
+
+
+def test_groups_smaller_than_the_parts_of_a_batch(clips):
+    ledger = FailureLedger(len(clips))
+    options = {"sample_rate_hz": 8000, "crop_seconds": 1, "batch_size": 4, "shuffle_clips": 1}
+    paths = [str(path) for path in clips]
+    parts = [train_dataset(paths, range(12), ledger, shard=(part, 2), **options) for part in range(2)]
+    assert sorted(np.concatenate([classes for part in parts for _, classes in part])) == list(range(12))

@@ -5,6 +5,7 @@ import json
 import re
 import resource
 import signal
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import AUGMENTATION, SMALL_RUN, as_flags, run_script
+from conftest import AUGMENTATION, ROOT, SMALL_RUN, as_flags, run_script
 from kill_training import differences, interrupt, train_command
 from PIL import Image
 
@@ -144,7 +145,8 @@ def test_repeats_and_resumption_are_exact(small_fma, tmp_path: Path):
     common |= AUGMENTATION | {"checkpoint_steps": 1, "keep_checkpoints": 9}
     flags = [*as_flags(**common), "--deterministic"]
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    run_script("train", *flags, "--decode_workers=4", f"--output_dir={whole}")
+    # Not forked from the process that the last one is forked from: the order of sets must differ.
+    subprocess.run([*train_command(flags, whole), "--decode_workers=4"], cwd=ROOT, check=True, capture_output=True)
     flags.append("--decode_workers=1")
     command = train_command(flags, stopped)
     within, after = (stopped / "checkpoints" / f"epoch-{name}.npz" for name in ("0000-step-000001", "0002"))
