@@ -15,8 +15,10 @@ from contextlib import contextmanager
 def ended_after(seconds: float, message: str) -> Iterator[None]:
     """Kills this process, with a message on standard error, if the block takes longer; and at Ctrl-C, at once."""
     command = [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(seconds), message]
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # the watcher must have it when it is ready
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=sys.stderr) as watcher:
         try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             yield
         finally:
             watcher.kill()
@@ -25,6 +27,7 @@ def ended_after(seconds: float, message: str) -> Iterator[None]:
 def _watch(process: int, seconds: float, message: str) -> None:
     end = time.monotonic() + seconds
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         while time.monotonic() < end:
             time.sleep(0.5)
             if os.getppid() != process:

@@ -134,8 +134,10 @@ def test_a_process_that_waits_in_c_is_interrupted_or_ended():
     code = """if True:
         import ctypes, signal
         from experiments.watchdog import ended_after
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # which jobs in the background ignore
         with ended_after({seconds}, 'too late'):
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+            print('waits', flush=True)
             ctypes.PyDLL(None).sleep({sleep})
             print('went on')
     """
@@ -145,8 +147,9 @@ def test_a_process_that_waits_in_c_is_interrupted_or_ended():
         return subprocess.Popen(command, cwd=ROOT, stdout=-1, stderr=-1, text=True, process_group=0)
 
     late, punctual, interrupted = start(1, 60), start(60, 1), start(60, 60)
-    assert late.communicate(timeout=30) == ("", "too late\n") and late.returncode == -signal.SIGKILL
-    assert punctual.communicate(timeout=30) == ("went on\n", "") and punctual.returncode == 0
+    assert late.communicate(timeout=30) == ("waits\n", "too late\n") and late.returncode == -signal.SIGKILL
+    assert punctual.communicate(timeout=30) == ("waits\nwent on\n", "") and punctual.returncode == 0
+    assert interrupted.stdout.readline() == "waits\n"
     os.killpg(interrupted.pid, signal.SIGINT)  # as a terminal does at Ctrl-C
     assert interrupted.communicate(timeout=30) == ("", "\nInterrupted.\n") and interrupted.returncode == -signal.SIGKILL
 
