@@ -29,6 +29,7 @@ from experiments.training_epoch import TrainStep, diverged, train_epoch
 from layers.models import get_network
 from pipeline.catalog import Catalog
 from pipeline.failures import FailureLedger
+from pipeline.order import Order
 
 
 def train(settings: Settings, output_dir: str | Path) -> dict:
@@ -94,6 +95,7 @@ def _train(settings: Settings, run_dir: Path, hosts: Hosts) -> dict:
 def _check(settings: Settings, hosts: Hosts) -> None:
     """Refuses settings out of range before anything is read or written."""
     get_network(settings.model)
+    Order(1, settings.crops_per_clip, shuffle_clips=settings.shuffle_clips)
     batch_augmentation(settings)
     if settings.keep_checkpoints < 1:
         raise ValueError(f"expected keep_checkpoints of at least 1, received {settings.keep_checkpoints}")

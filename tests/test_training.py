@@ -323,6 +323,8 @@ def test_repaired_file_no_longer_counts(clips, tmp_path: Path):
         ({"spec_augment_mel_masks": -1}, "mel_masks of at least 0"),
         ({"keep_checkpoints": 0}, "keep_checkpoints of at least 1"),
         ({"checkpoint_steps": -1}, "checkpoint_steps of at least 0"),
+        ({"shuffle_clips": -1}, "shuffle_clips of at least 1"),
+        ({"crops_per_clip": 0}, "crops_per_clip of at least 1"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_written(settings, tmp_path: Path, changes: dict, message: str):
