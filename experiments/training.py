@@ -97,6 +97,8 @@ def _check(settings: Settings, hosts: Hosts) -> None:
     get_network(settings.model)
     Order(1, settings.crops_per_clip, shuffle_clips=settings.shuffle_clips)
     batch_augmentation(settings)
+    if settings.batch_size < 1:
+        raise ValueError(f"expected batch_size of at least 1, received {settings.batch_size}")
     if settings.keep_checkpoints < 1:
         raise ValueError(f"expected keep_checkpoints of at least 1, received {settings.keep_checkpoints}")
     if settings.checkpoint_steps < 0:

@@ -324,6 +324,7 @@ def test_repaired_file_no_longer_counts(clips, tmp_path: Path):
         ({"keep_checkpoints": 0}, "keep_checkpoints of at least 1"),
         ({"checkpoint_steps": -1}, "checkpoint_steps of at least 0"),
         ({"shuffle_clips": -1}, "shuffle_clips of at least 1"),
+        ({"batch_size": 0}, "batch_size of at least 1"),
         ({"crops_per_clip": 0}, "crops_per_clip of at least 1"),
     ],
 )
