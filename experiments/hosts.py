@@ -22,6 +22,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from experiments.examples import count_examples_only
 from experiments.watchdog import ended_after
 from pipeline.failures import Failure, FailureLedger
 
@@ -121,12 +122,16 @@ class Hosts:
             raise ValueError(f"expected {what} alike on every training host, found\n{listed}\n{remedy}")
 
     def synchronise_batch_norm(self, model: keras.Model) -> None:
-        """Lets batch normalisation take its moments over the examples of all replicas: as one large batch would."""
+        """Lets batch normalisation take its moments over the examples of all replicas: as one large batch would.
+
+        A stand-in for a replica without examples does not count (`examples.py`).
+        """
         for layer in model.layers:
             if isinstance(layer, keras.Model):
                 self.synchronise_batch_norm(layer)
-            elif isinstance(layer, keras.layers.BatchNormalization):
-                layer.synchronized = self.replicas > 1
+            elif isinstance(layer, keras.layers.BatchNormalization) and self.replicas > 1:
+                layer.synchronized = True
+                count_examples_only(layer)
 
     def spread_seeds(self, model: keras.Model) -> None:
         """Gives the replicas different masks of dropout and SpecAugment; the chief's first replica keeps its own."""

@@ -18,6 +18,7 @@ from experiments.augmentation import batch_augmentation
 from experiments.building import build_model
 from experiments.checkpoint import EpochSums, TrainingState, restore_checkpoint, save_checkpoint
 from experiments.data import FAILURES_FILE, describe_failures, prepare, read_failures, write_failures
+from experiments.examples import examples_of_step, with_stand_in
 from experiments.hosts import Hosts, joined_hosts, share_failures
 from experiments.multi_label import best_thresholds, write_thresholds
 from experiments.objective import balance_weights, make_objective
@@ -130,7 +131,7 @@ def make_train_step(
     """Compiles a step of training.
 
     With several copies of the model, each takes an equal part of its host's batch, and gradients are summed: what is
-    minimised is the mean over the examples of all. A copy without any example takes part with nothing.
+    minimised is the mean over the examples of all. A copy without any example takes part with a stand-in (`examples.py`).
 
     Args:
         model: from `build_model`.
@@ -148,19 +149,22 @@ def make_train_step(
         replica = tf.distribute.get_replica_context()
         number = replica.replica_id_in_sync_group
         waveform, labels = _part((waveform, labels), number % several.local_replicas, several.local_replicas)
-        examples = replica.all_reduce("SUM", tf.cast(tf.shape(labels)[0], tf.float32))
+        own = tf.shape(labels)[0]
+        examples = replica.all_reduce("SUM", tf.cast(own, tf.float32))
+        if several.replicas > 1:
+            waveform, labels = with_stand_in(waveform), with_stand_in(labels)
         truth = tf.cast(labels, tf.float32) if settings.multi_label else tf.one_hot(labels, num_classes)
         # Every copy has draws of its own.
         draw = model.optimizer.iterations.value * several.replicas + tf.cast(number, tf.int64)
         waveform, targets = augment(waveform, truth, draw)
-        with tf.GradientTape() as tape:
+        with examples_of_step(own, examples), tf.GradientTape() as tape:
             probabilities = model(waveform, training=True)  # [batch, classes]
-            loss = tf.math.divide_no_nan(tf.reduce_sum(objective.loss(targets, probabilities)), examples)
+            loss = tf.math.divide_no_nan(tf.reduce_sum(objective.loss(targets, probabilities)[:own]), examples)
             scaled = model.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, model.trainable_variables)
         model.optimizer.apply(gradients, model.trainable_variables)  # sums over the copies
         scores = (objective.cross_entropy(truth, probabilities), objective.accuracy(truth, probabilities))
-        sums = tf.stack([tf.reduce_sum(score) for score in scores])
+        sums = tf.stack([tf.reduce_sum(score[:own]) for score in scores])
         total_loss, correct = tf.unstack(replica.all_reduce("SUM", sums))
         return tf.math.divide_no_nan(total_loss, examples), correct, examples
 

@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from layers.learnable_mel import PCEN_SCALINGS
 from layers.log_mel import PAD_MODES, constructor_settings, mel_filters, standardize
-from layers.padding import pad_samples
 from layers.pcen import Pcen
 
 _MAX_STRIDE = 16
@@ -127,7 +126,7 @@ class Leaf(keras.layers.Layer):
                 f"pad_mode={self.pad_mode!r}), received {samples}; use longer waveforms or a smaller hop_length."
             )
         # One more at the end, for a frame that is centred on the sample after the last.
-        waveform = pad_samples(waveform, self._padding, self._padding + 1, self.pad_mode)
+        waveform = tf.pad(waveform, [[0, 0], [self._padding, self._padding + 1]], mode=self.pad_mode)
         filtered = tf.nn.conv1d(tf.expand_dims(waveform, 2), self._gabor_filters(), self._stride, "VALID")
         modulus = tf.square(filtered[:, :, : self.n_mels]) + tf.square(filtered[:, :, self.n_mels :])
         hop = self.hop_length // self._stride

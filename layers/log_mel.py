@@ -15,7 +15,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from layers.padding import pad_samples
 
 PAD_MODES = ("reflect", "constant")
 MEL_SCALES = ("slaney", "htk")
@@ -134,7 +133,7 @@ class LogMelSpectrogram(keras.layers.Layer):
         if not self.center:
             return waveform
         half = self.n_fft // 2
-        return pad_samples(waveform, half, half, self.pad_mode)
+        return tf.pad(waveform, [[0, 0], [half, half]], mode=self.pad_mode)
 
     def image(self, power: tf.Tensor) -> tf.Tensor:
         """Power spectra [batch, frames, n_fft // 2 + 1] to the layer's output [batch, frames, n_mels, 1]."""
