@@ -31,7 +31,7 @@ KILL_FLAGS := --dataset=demo --data_dir=$(DEMO_DATA) --model=cnn2d_bn --sample_r
 	--n_mels=32 --crop_seconds=2 --epochs=8 --checkpoint_steps=5 --spec_augment_time_masks=2 --mixup_alpha=0.4
 kill-test: $(VENV)/installed
 	rm -rf runs/kill_test
-	$(PYTHON) tests/kill_training.py --kills=20 --output_dir=runs/kill_test -- $(KILL_FLAGS)
+	$(PYTHON) tests/support/kill_training.py --kills=20 --output_dir=runs/kill_test -- $(KILL_FLAGS)
 
 lint: $(VENV)/installed
 	$(PYTHON) -m ruff check .

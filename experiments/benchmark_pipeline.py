@@ -28,8 +28,8 @@ _REPEATS = flags.DEFINE_integer("repeats", 5, "Passes of each row, of which the 
 
 def main(argv: list[str]) -> None:
     del argv
-    from experiments.benchmark import Plan, run_benchmark
-    from experiments.data import load_catalog
+    from experiments.benchmark.benchmark import Plan, run_benchmark
+    from experiments.builders.data import load_catalog
 
     own = settings_flags.settings_from_flags(flags.FLAGS)
     plan = Plan(

@@ -39,7 +39,8 @@ def main(argv: list[str]) -> None:
     sweep = _parse_sweep(_SWEEP.value) if _SWEEP.value else None
     import tensorflow as tf
 
-    from experiments import cells, comparison
+    from experiments.comparison import comparison
+    from experiments.comparison import trials as cells
 
     tf.config.set_visible_devices([], "GPU")  # it belongs to the runs; latency is measured on the CPU
     models = [name.strip() for name in _MODELS.value or ()]

@@ -44,7 +44,7 @@ _WORK_DIR = flags.DEFINE_string(
 
 def main(argv: list[str]) -> None:
     del argv
-    from pipeline import service  # TensorFlow takes seconds to import: not before --help
+    from pipeline.service import servers as service  # TensorFlow takes seconds to import: not before --help
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     servers: list[service.Dispatcher | service.Worker]

@@ -16,9 +16,11 @@ _EPOCHS = flags.DEFINE_integer("epochs", 3, "Passes over the training clips.", l
 
 def main(argv: list[str]) -> None:
     del argv
-    from experiments import evaluation, training  # TensorFlow takes seconds to import: not before --help
+    from experiments.evaluation import evaluation
     from experiments.settings import Settings
-    from pipeline import service, service_client
+    from experiments.training import loop as training  # TensorFlow takes seconds to import: not before --help
+    from pipeline.service import client as service_client
+    from pipeline.service import servers as service
 
     port, *worker_ports = service.free_ports(3)
     settings = Settings(

@@ -17,7 +17,7 @@ from absl import flags
 from tqdm import tqdm
 
 from experiments import console
-from pipeline.fma_archives import AUDIO, BASE_URL, Step, carry_out, choose_archives, gib, plan, some
+from pipeline.download.fma import AUDIO, BASE_URL, Step, carry_out, choose_archives, gib, plan, some
 
 _SUBSET = flags.DEFINE_enum("subset", "small", list(AUDIO), "Which clips; each subset includes the smaller ones.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where to put archives and folders.", required=True)

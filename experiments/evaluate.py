@@ -22,7 +22,7 @@ _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Where to write; default: 
 
 def main(argv: list[str]) -> None:
     del argv
-    from experiments import evaluation
+    from experiments.evaluation import evaluation
 
     run_dir = Path(_RUN_DIR.value)
     given = {

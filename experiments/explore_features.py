@@ -32,7 +32,7 @@ _VECTOR = flags.DEFINE_enum(
 
 def main(argv: list[str]) -> None:
     del argv
-    from experiments import exploration
+    from experiments.exploration import features as exploration
 
     output_dir = Path(_OUTPUT_DIR.value)
     own = settings_flags.settings_from_flags(flags.FLAGS)

@@ -27,7 +27,7 @@ def main(argv: list[str]) -> None:
     del argv
     import tensorflow as tf
 
-    from experiments.export import export_run
+    from experiments.export.export import export_run
 
     tf.config.set_visible_devices([], "GPU")  # as in the processes that check, which could not share its memory
 

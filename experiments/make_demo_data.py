@@ -9,7 +9,7 @@ Takes under a minute; the same seed gives the same bytes. One file is broken on 
 from absl import flags
 
 from experiments import console
-from pipeline.demo import write_demo_data
+from pipeline.demo.dataset import write_demo_data
 
 _DATA_DIR = flags.DEFINE_string("data_dir", "data/demo", "Where to write it: a new folder.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the music.")

@@ -24,9 +24,9 @@ _SOURCE = ("dataset", "data_dir", "subset", "genres", "keep_known_bad_clips", "m
 
 def main(argv: list[str]) -> None:
     del argv
-    from experiments.data import prepare
-    from pipeline.catalog import CatalogError
-    from pipeline.pack import pack_records, verify_records
+    from experiments.builders.data import prepare
+    from pipeline.catalogs.catalog import CatalogError
+    from pipeline.catalogs.pack import pack_records, verify_records
 
     output_dir = _OUTPUT_DIR.value
     if _VERIFY.value:

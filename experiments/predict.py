@@ -34,8 +34,9 @@ _TIMELINE_DIR = flags.DEFINE_string("timeline_dir", "timelines", "Folder of thos
 
 
 def main(argv: list[str]) -> None:
-    from experiments import prediction, prediction_output
-    from experiments.exported import load_exported
+    from experiments.prediction import output as prediction_output
+    from experiments.prediction import prediction
+    from experiments.prediction.exported import load_exported
 
     paths = prediction.expand(argv[1:])
     output = Path(_OUTPUT.value) if _OUTPUT.value else None

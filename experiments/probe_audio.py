@@ -16,9 +16,9 @@ _OUTPUT = flags.DEFINE_string("output", "probe.csv", "The CSV to write.")
 
 def main(argv: list[str]) -> None:
     del argv
-    from experiments.data import load_catalog
-    from pipeline.catalog import read_table
-    from pipeline.probe import FIELDS, probe_files
+    from experiments.builders.data import load_catalog
+    from pipeline.catalogs.catalog import read_table
+    from pipeline.catalogs.probe import FIELDS, probe_files
 
     catalog = load_catalog(settings_flags.settings_from_flags(flags.FLAGS))
     output = probe_files(

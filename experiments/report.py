@@ -22,7 +22,7 @@ _MAX_CLIPS = flags.DEFINE_integer("max_clips", None, "Most clips to show, the su
 
 def main(argv: list[str]) -> None:
     del argv
-    from experiments.report_page import write_report
+    from experiments.reporting.page import write_report
 
     output = Path(_OUTPUT.value or Path(_RUN_DIR.value) / "report.html")
     print(write_report(Path(_RUN_DIR.value), output, _EMBED_AUDIO.value, _MAX_CLIPS.value))

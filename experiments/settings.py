@@ -7,7 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-FRONT_ENDS = ("log_mel", "trainable_mel", "pcen", "leaf")  # the names in `layers.front_ends`, which loads TensorFlow
+FRONT_ENDS = (
+    "log_mel",
+    "trainable_mel",
+    "pcen",
+    "leaf",
+)  # the names in `layers.front_ends.registry`, which loads TensorFlow
 DATASETS = ("fma", "folders", "csv", "demo", "records")
 
 

@@ -20,7 +20,7 @@ def main(argv: list[str]) -> None:
     del argv
     from pathlib import Path
 
-    from experiments.augmentation_pictures import write_pictures
+    from experiments.exploration.augmentation import write_pictures
 
     for path in write_pictures(settings_flags.settings_from_flags(flags.FLAGS), Path(_OUTPUT_DIR.value), _CLIPS.value):
         print(path)

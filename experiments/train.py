@@ -22,7 +22,9 @@ _OUTPUT_DIR = flags.DEFINE_string("output_dir", "runs/latest", "Run directory: n
 
 def main(argv: list[str]) -> None:
     del argv
-    from experiments import baselines, evaluation, training  # TensorFlow takes seconds to import: not before --help
+    from experiments.evaluation import evaluation
+    from experiments.training import baselines
+    from experiments.training import loop as training  # TensorFlow takes seconds to import: not before --help
 
     own = settings_flags.settings_from_flags(flags.FLAGS)
     train = baselines.train_baseline if own.model in baselines.BASELINES else training.train

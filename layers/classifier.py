@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from layers.models import get_network
+from layers.networks.registry import get_network
 
 
 def build_audio_classifier(
@@ -19,7 +19,7 @@ def build_audio_classifier(
     """Builds the functional model that is trained, saved and exported.
 
     Args:
-        network: a name in `layers.models.NETWORKS`.
+        network: a name in `layers.networks.registry.NETWORKS`.
         num_classes: number of labels.
         front_end: a layer from waveform [batch, samples] to image [batch, frames, n_mels, 1]; left out, and may be
             None, where the network takes the waveform itself.
@@ -43,7 +43,9 @@ def build_audio_classifier(
         front_end = None
         sizes = [("samples", crop_samples, "a longer crop_seconds")]
     elif front_end is None:
-        raise ValueError(f"model {network!r} expected a front end, received none; name one of `layers.front_ends`")
+        raise ValueError(
+            f"model {network!r} expected a front end, received none; name one of `layers.front_ends.registry`"
+        )
     else:
         _, frames, n_mels, _ = front_end.compute_output_shape((None, crop_samples))
         sizes = [

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from layers.front_ends import find_front_end
-from layers.log_mel import LogMelSpectrogram
+from layers.front_ends.log_mel import LogMelSpectrogram
+from layers.front_ends.registry import find_front_end
 
 # (padded waveform [batch, samples], n_fft, hop_length) -> power spectra [batch, frames, n_fft // 2 + 1]
 PowerSpectrum = Callable[[tf.Tensor, int, int], tf.Tensor]

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from pipeline import mp3_graph
-from pipeline.batches import DECODERS, Batch, decoded_batches, path_table
-from pipeline.decode import DecodeError, read_info
+from pipeline.decoding import tfio_decoder as mp3_graph
+from pipeline.decoding.batches import DECODERS, Batch, decoded_batches, path_table
+from pipeline.decoding.soundfile_decoder import DecodeError, read_info
 from pipeline.failed_examples import drop_failures, not_empty
 from pipeline.failures import FailureLedger
 from pipeline.order import Order
-from pipeline.read_ahead import read_ahead
+from pipeline.storage.read_ahead import read_ahead
 
 _READ_AHEAD_CLIPS = 16  # at once: whoever leaves a pass waits for these at most
 # Has batches decoded elsewhere. It is given a dataset of (step, *batch), which holds graph ops alone, and a function that
@@ -63,7 +63,7 @@ def train_dataset(
         decoder: "soundfile" reads every format, exactly and fast; "tfio" reads MP3s by graph ops alone, which can be
             serialised for other processes, several times slower.
         decode_workers: parallel decodes; None: as many as there are cores.
-        delivery: has the batches decoded elsewhere (`pipeline.service_client`), which takes decoder "tfio" and changes
+        delivery: has the batches decoded elsewhere (`pipeline.service.client`), which takes decoder "tfio" and changes
             nothing in the result.
         first_step: batches at the beginning that are left out: those that a continued run has had.
         shard: (i, n) gives the i-th of n nearly equal parts of each batch, for training on several hosts. Only this part is

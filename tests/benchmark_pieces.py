@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import music, write_mp3
+from support.audio import music, write_mp3
 
-from experiments.building import build_model
+from experiments.builders.model import build_model
 from experiments.settings import Settings
-from experiments.training import make_train_step
-from layers.log_mel import LogMelSpectrogram
+from experiments.training.loop import make_train_step
+from layers.front_ends.log_mel import LogMelSpectrogram
 from pipeline.dataset import train_dataset
-from pipeline.decode import decode_crop
+from pipeline.decoding.soundfile_decoder import decode_crop
 from pipeline.failures import FailureLedger
 
 SETTINGS = Settings()  # what a run has by default: crops of 5 s at 22,050 Hz, batches of 16

@@ -11,7 +11,7 @@ from fuzz.registry import TARGETS
 from fuzz.runner import run
 from fuzz.target import input_rng
 
-from pipeline import mp3_frames
+from pipeline.mp3 import frames as mp3_frames
 
 INPUTS = {"mp3_headers": 1000, "mp3_header_ops": 150, "decode_soundfile": 150, "decode_tfio": 60, "net": 0}
 

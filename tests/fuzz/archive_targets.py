@@ -14,8 +14,8 @@ from pathlib import Path
 from unittest import mock
 
 from fuzz.target import Prepared, Target
-from pipeline.archive_members import MAX_RATIO
-from pipeline.archives import ArchiveError, extract
+from pipeline.download.archive_rules import MAX_RATIO
+from pipeline.download.archives import ArchiveError, extract
 
 _NAMES = (
     *("fma_small/x.mp3", "fma_small/000/000002.mp3", "fma_small/000", "fma_small/X.mp3", "fma_small/", "fma_small/a/"),

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fuzz.target import Prepared, Target, require
-from pipeline.catalog import COLUMNS, SPLITS, Catalog, CatalogError
-from pipeline.fma import load_fma
-from pipeline.folders import METADATA_FILE, load_csv, load_folders
+from pipeline.catalogs.catalog import COLUMNS, SPLITS, Catalog, CatalogError
+from pipeline.catalogs.fma import load_fma
+from pipeline.catalogs.folders import METADATA_FILE, load_csv, load_folders
 
 _MAX_MESSAGE = 5000  # characters that a terminal can show
 _CELLS = (

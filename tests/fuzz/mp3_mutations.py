@@ -4,8 +4,8 @@ import random
 import struct
 from collections.abc import Callable
 
-from pipeline import mp3_frames
-from pipeline.mp3_frames import FrameHeader
+from pipeline.mp3 import frames as mp3_frames
+from pipeline.mp3.frames import FrameHeader
 
 _COUNTS = (0, 1, 2, 3, 100, 1 << 16, (1 << 24) - 1, 10 * 3600 * 44100 // 1152, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)
 _VERSIONS_AND_LAYERS = [(version, layer) for version in (0, 2, 3) for layer in (1, 2, 3)]

@@ -5,7 +5,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from conftest import SHARED_DATA, music, write_mp3
+from support.audio import music, write_mp3
+from support.places import SHARED_DATA
 
 _RATES_HZ = (44100, 48000, 32000, 22050, 24000, 16000, 11025, 8000)
 _MAX_ODD_BYTES = 100_000

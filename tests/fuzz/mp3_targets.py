@@ -13,9 +13,10 @@ import numpy as np
 from fuzz.mp3_mutations import made_stream, mutated
 from fuzz.mp3_seeds import all_mp3s
 from fuzz.target import Prepared, Target, require
-from pipeline import mp3_excerpt, mp3_frames
-from pipeline.decode import DecodeError, decode_blocks, decode_crop, read_info
-from pipeline.mp3_frames import FrameHeader
+from pipeline.decoding.soundfile_decoder import DecodeError, decode_blocks, decode_crop, read_info
+from pipeline.mp3 import excerpt as mp3_excerpt
+from pipeline.mp3 import frames as mp3_frames
+from pipeline.mp3.frames import FrameHeader
 
 # Of headers, the beginning is enough.
 _HEADER_BYTES = 12_000
@@ -105,7 +106,7 @@ def _check_description(data: bytes, folder: Path, count: Iterator[int]) -> None:
 def _prepare_header_ops(folder: Path) -> Prepared:
     import tensorflow as tf
 
-    from pipeline.mp3_header_ops import byte_place, next_frame, read_stream
+    from pipeline.mp3.header_ops import byte_place, next_frame, read_stream
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
     def read(mp3: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -181,7 +182,7 @@ def _prepare_soundfile(folder: Path) -> Prepared:
 def _prepare_tfio(folder: Path) -> Prepared:
     import tensorflow as tf
 
-    from pipeline import mp3_graph
+    from pipeline.decoding import tfio_decoder as mp3_graph
 
     count = itertools.count()
     mp3_graph.load_ops()

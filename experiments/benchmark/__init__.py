@@ -1,0 +1,1 @@
+"""How fast the pipeline is, against its limit and its alternatives."""

@@ -1,0 +1,1 @@
+"""Settings to parts: data, model, augmentation and objective."""

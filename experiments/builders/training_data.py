@@ -1,0 +1,72 @@
+"""From settings and a catalog to the batches of a training epoch."""
+
+from __future__ import annotations
+
+import math
+import sys
+
+import tensorflow as tf
+
+from experiments import console
+from experiments.builders.balance import oversampled
+from experiments.settings import Settings
+from pipeline.catalogs.catalog import Catalog
+from pipeline.dataset import train_dataset
+from pipeline.failures import FailureLedger
+from pipeline.service.client import check_service, service_delivery
+
+
+def check_data_service(settings: Settings) -> None:
+    """Checks that the data service answers, where there is to be one; later the training can do without it."""
+    if settings.data_service:
+        check_service(settings.data_service)
+
+
+def training_stream(
+    catalog: Catalog,
+    settings: Settings,
+    ledger: FailureLedger,
+    epoch: int,
+    first_step: int = 0,
+    shard: tuple[int, int] = (0, 1),
+) -> tuple[tf.data.Dataset, int]:
+    """The training split's crops in the order of one epoch.
+
+    Args:
+        catalog: of the run.
+        settings: of the run.
+        ledger: where undecodable files are recorded.
+        epoch: number of the pass, from 0.
+        first_step: batches that a continued run has had.
+        shard: (i, n) for the i-th of n equal parts of each batch.
+
+    Returns:
+        A dataset of (waveform float32 [batch, samples], targets int32 as `Catalog.targets` has them), where a batch of
+        which nothing could be decoded has no examples, and the number of batches in the whole epoch.
+    """
+    tracks = catalog.split("training")
+    if settings.class_balance == "oversample":
+        tracks = oversampled(tracks)
+
+    def report(text: str) -> None:
+        console.write(f"epoch {epoch + 1}: {text}\n", sys.stdout)
+
+    dataset = train_dataset(
+        tracks["path"].tolist(),
+        catalog.targets(tracks),
+        ledger,
+        sample_rate_hz=settings.sample_rate_hz,
+        crop_seconds=settings.crop_seconds,
+        crops_per_clip=settings.crops_per_clip,
+        batch_size=settings.batch_size,
+        epoch=epoch,
+        seed=settings.seed,
+        shuffle_clips=settings.shuffle_clips,
+        decoder=settings.decoder,
+        decode_workers=settings.decode_workers or None,
+        delivery=service_delivery(settings.data_service, report) if settings.data_service else None,
+        first_step=first_step,
+        shard=shard,
+        keep_empty=True,
+    )
+    return dataset, math.ceil(len(tracks) * settings.crops_per_clip / settings.batch_size)

@@ -1,0 +1,1 @@
+"""Several models trained alike, and compared on the same clips."""

@@ -1,0 +1,45 @@
+"""The picture of a comparison."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from experiments.figures import plt, save_figure
+
+
+def plot_comparison(table: pd.DataFrame, cells: pd.DataFrame, test_clips: int, num_classes: int, path: Path) -> None:
+    """Balanced accuracy of each model: a dot a seed, the mean over seeds, and its interval over test clips.
+
+    Args:
+        table: one row a model, as in comparison.csv; the first stands on top.
+        cells: one row a cell, as in cells.csv.
+        test_clips: number of test clips.
+        num_classes: number of labels, for the line of chance.
+        path: a PNG.
+    """
+    figure, axis = plt.subplots(figsize=(8.5, 1.9 + 0.45 * len(table)), layout="constrained")
+    mean = table["test_balanced_accuracy_mean"].to_numpy()
+    low, high = (table[f"test_balanced_accuracy_{end}"].to_numpy() for end in ("low", "high"))
+    places = np.arange(len(table))
+    axis.hlines(places, low, high, color="0.55", linewidth=2.5, label="95 % interval over test clips", zorder=1)
+    axis.plot(mean, places, "|", color="black", markersize=16, markeredgewidth=2, label="mean over seeds", zorder=3)
+    for place, model in enumerate(table["model"]):
+        scores = cells.loc[cells["model"] == model, "test_balanced_accuracy"].dropna().to_numpy()
+        # Seeds with the same score would hide each other.
+        heights = place + 0.16 * (np.arange(len(scores)) - (len(scores) - 1) / 2) / max(1, len(scores) - 1)
+        axis.plot(scores, heights, "o", color="C0", markersize=5, label="a seed" if place == 0 else None, zorder=2)
+    chance = 1 / num_classes
+    axis.axvline(chance, color="C3", linestyle=":", linewidth=1.2, label="chance")
+    axis.set_yticks(places, table["model"])
+    for place, value in zip(places, mean, strict=True):
+        axis.text(1.01, place, f"{value:.3f}", transform=axis.get_yaxis_transform(), va="center")
+    axis.set_ylim(len(table) - 0.5, -0.5)
+    axis.set_xlim(max(0.0, min(low.min(), chance) - 0.05), min(1.0, high.max() + 0.05) + 0.01)
+    axis.set_xlabel(f"balanced accuracy on {test_clips} test clips")
+    axis.grid(axis="x", alpha=0.3)
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False)
+    save_figure(figure, path)

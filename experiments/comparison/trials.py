@@ -1,0 +1,205 @@
+"""The training runs of a comparison: a cell is one model with one seed, trained in a process of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.builders.data import load_catalog, prepare
+from experiments.runs.run import check_run
+from experiments.settings import Settings, require_one_label
+from experiments.settings_flags import flags_from_settings
+from experiments.training.baselines import BASELINES
+from layers.networks.registry import NETWORKS, get_network
+from pipeline.catalogs.catalog import Catalog
+from pipeline.storage.atomic import written_whole
+
+_CLIPS_FILE = "clips.csv"
+_SPLIT_BY_SEED = ("folders", "csv")  # where no table gives a split
+_SHOWN_LINES = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One model with one seed.
+
+    Attributes:
+        settings: of its training run.
+        run_dir: its run directory.
+        variant: the setting that is swept and its value, as name=value; "" without a sweep.
+    """
+
+    settings: Settings
+    run_dir: Path
+    variant: str = ""
+
+    @property
+    def model(self) -> str:
+        """What is compared: the model's name, and the value that is swept."""
+        return f"{self.settings.model} {self.variant}".rstrip()
+
+    @property
+    def name(self) -> str:
+        """As shown to people."""
+        return f"{self.model} seed {self.settings.seed}"
+
+
+def check_models(models: Sequence[str]) -> None:
+    """Refuses unknown or repeated names of networks and baselines.
+
+    Raises:
+        ValueError: naming them.
+    """
+    if not models:
+        raise ValueError(f"expected --models, received none; choose from: {', '.join((*NETWORKS, *BASELINES))}")
+    for name in models:
+        if name not in BASELINES:
+            get_network(name)
+    if len(set(models)) < len(models):
+        raise ValueError(f"expected different models, received {', '.join(models)}")
+
+
+def list_cells(
+    settings: Settings,
+    models: Sequence[str],
+    seeds: Sequence[int],
+    output_dir: Path,
+    sweep: tuple[str, Sequence[Any]] | None = None,
+) -> list[Cell]:
+    """The cells in the order of training: by model, by value, then by seed.
+
+    A baseline has no randomness, and so one cell, with the first seed.
+
+    Args:
+        settings: of every cell.
+        models: names of networks and baselines.
+        seeds: of the networks.
+        output_dir: of the comparison.
+        sweep: a setting's name and the values that each model is trained with.
+    """
+    name, values = sweep or ("", [None])
+    cells = []
+    for model, value in itertools.product(models, values):
+        own = dataclasses.replace(settings, model=model, **({name: value} if name else {}))
+        variant = f"{name}={value}" if name else ""
+        folder = f"{model}_{name}_{value}" if name else model
+        for seed in seeds[:1] if model in BASELINES else seeds:
+            cells.append(
+                Cell(dataclasses.replace(own, seed=seed), output_dir / "runs" / f"{folder}_seed{seed}", variant)
+            )
+    return cells
+
+
+def fix_splits(settings: Settings, seeds: Sequence[int], output_dir: Path) -> Settings:
+    """Makes every seed see the same split.
+
+    Where the data set gives no splits, they follow from the seed. Then the first seed's are written to clips.csv, and
+    the settings returned are those of that table.
+
+    Raises:
+        ValueError: the data set cannot be used.
+    """
+    require_one_label(settings, "a comparison")
+    if settings.dataset not in _SPLIT_BY_SEED:
+        return settings
+    first, *others = (
+        load_catalog(dataclasses.replace(settings, seed=seed)).tracks[["track_id", "split"]] for seed in seeds
+    )
+    if all(first.equals(other) for other in others):
+        return settings
+    tracks = load_catalog(dataclasses.replace(settings, seed=seeds[0])).tracks
+    output_dir.mkdir(parents=True, exist_ok=True)
+    with written_whole(output_dir / _CLIPS_FILE) as temporary:
+        tracks.assign(path=[str(Path(path).absolute()) for path in tracks["path"]]).to_csv(temporary, index=False)
+    print(f"every seed has the split of seed {seeds[0]}: {output_dir / _CLIPS_FILE}")
+    return dataclasses.replace(settings, dataset="csv", data_dir=str((output_dir / _CLIPS_FILE).absolute()), genres=())
+
+
+def run_cells(cells: Sequence[Cell]) -> dict[Cell, str]:
+    """Trains the cells that are not finished, one after another, and prints a line for each with the time left.
+
+    What a run prints goes to `<run_dir>.log`. A cell that fails does not stop the others.
+
+    Returns:
+        Why cells failed.
+
+    Raises:
+        ValueError: the data set cannot be used.
+    """
+    catalog, _ = prepare(cells[0].settings)
+    failed, finished = {}, []
+    for cell in cells:
+        error = _check_cell(cell, catalog)
+        if error:
+            failed[cell] = error
+        elif (cell.run_dir / "metrics.json").is_file():
+            finished.append(cell)
+    waiting = [cell for cell in cells if cell not in failed and cell not in finished]
+    print(f"{len(cells)} runs: {len(finished)} finished already, {len(waiting)} to train", flush=True)
+    for cell, error in failed.items():
+        print(f"{cell.name} failed: {error}", flush=True)
+    begin = time.monotonic()
+    for done, cell in enumerate(waiting):
+        print(f"[{done + 1}/{len(waiting)}] {cell.name}: training (see {_log_path(cell)})", flush=True)
+        error = _train_in_a_process(cell)
+        if error:
+            failed[cell] = error
+        seconds = time.monotonic() - begin
+        left = seconds / (done + 1) * (len(waiting) - done - 1)
+        print(
+            f"[{done + 1}/{len(waiting)}] {cell.name}: {f'failed: {error}' if error else 'finished'}; "
+            f"{_duration(seconds)} so far, about {_duration(left)} left",
+            flush=True,
+        )
+    return failed
+
+
+def _check_cell(cell: Cell, catalog: Catalog) -> str:
+    """Why a cell's directory cannot be used, or ""."""
+    try:
+        check_run(cell.run_dir, cell.settings, catalog)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _train_in_a_process(cell: Cell) -> str:
+    """Runs the training script; returns why it failed, or ""."""
+    log_path = _log_path(cell)
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    command = [
+        *(sys.executable, "-m", "experiments.train"),
+        *flags_from_settings(cell.settings),
+        f"--output_dir={cell.run_dir}",
+    ]
+    # This project's modules are found from any working directory.
+    search_path = os.pathsep.join(
+        filter(None, (str(Path(__file__).resolve().parent.parent.parent), os.getenv("PYTHONPATH")))
+    )
+    with open(log_path, "wb") as log:
+        status = subprocess.run(
+            command, env=os.environ | {"PYTHONPATH": search_path}, stdout=log, stderr=subprocess.STDOUT
+        ).returncode
+    if status == 0:
+        return ""
+    lines = log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    begin = max((i for i, line in enumerate(lines) if line.startswith("error: ")), default=len(lines) - _SHOWN_LINES)
+    shown = "\n".join(lines[max(0, begin) :][:_SHOWN_LINES]).removeprefix("error: ")
+    return shown or f"exit status {status}; see {log_path}"
+
+
+def _log_path(cell: Cell) -> Path:
+    return cell.run_dir.with_name(cell.run_dir.name + ".log")
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

@@ -1,0 +1,1 @@
+"""A look at features and augmentation before training."""

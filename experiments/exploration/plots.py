@@ -1,0 +1,137 @@
+"""The pictures of features: clips on two principal components, and log-mel images by label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from experiments.figures import plt, save_figure
+from layers.front_ends.log_mel import LogMelSpectrogram
+
+_EXAMPLES = 3
+_SHOWN_LABELS = 20
+_LEGEND_ROWS = 20
+_MARKERS = "os^Dv*PX<>"
+
+
+class GenreImages:
+    """The mean log-mel image of each label, and a few examples: what plot_genres shows.
+
+    Args:
+        labels: in the order of the rows.
+    """
+
+    def __init__(self, labels: Sequence[str]):
+        self.sums: dict[str, np.ndarray] = {}
+        self.crops = dict.fromkeys(labels, 0)
+        self.examples: dict[str, list[np.ndarray]] = {label: [] for label in labels}
+
+    def add(self, label: str, images: np.ndarray) -> None:
+        """Adds a clip's images [crops, frames, n_mels]; the middle one is an example while there are few."""
+        self.sums[label] = self.sums.get(label, 0) + images.sum(axis=0, dtype=np.float64)
+        self.crops[label] += len(images)
+        if len(self.examples[label]) < _EXAMPLES:
+            self.examples[label].append(images[len(images) // 2])
+
+    def mean(self, label: str) -> np.ndarray:
+        """Mean image of a label that has clips [frames, n_mels]."""
+        return self.sums[label] / self.crops[label]
+
+
+def plot_components(table: pd.DataFrame, labels: Sequence[str], shares: Sequence[float], path: Path) -> None:
+    """Clips on two principal components, a colour and marker for each label.
+
+    Args:
+        table: one row a clip: label, pc1, pc2.
+        labels: in the order of the legend.
+        shares: of the variance that the two components explain.
+        path: a PNG.
+    """
+    present = [label for label in labels if (table["label"] == label).any()]
+    columns = -(-len(present) // _LEGEND_ROWS)
+    figure, axis = plt.subplots(figsize=(7.2 + 1.8 * columns, 6), layout="constrained")
+    size = float(np.clip(4000 / len(table), 8, 36))
+    handles = []
+    for i, label in enumerate(present):
+        rows = table[table["label"] == label]
+        marker = _MARKERS[(i + i // 10) % len(_MARKERS)]  # colours begin again after ten, with other markers
+        handles.append(
+            axis.scatter(rows["pc1"], rows["pc2"], s=size, color=f"C{i % 10}", marker=marker, alpha=0.75, linewidths=0)
+        )
+    names = [f"{_shown(label)} ({(table['label'] == label).sum()})" for label in present]
+    legend = figure.legend(
+        handles,
+        names,
+        loc="outside right upper",
+        ncols=columns,
+        frameon=False,
+        markerscale=(36 / size) ** 0.5,
+        title="label (clips)",
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    for name, share in zip(("x", "y"), shares, strict=True):
+        axis.set(**{f"{name}label": f"principal component {'xy'.index(name) + 1} ({share:.1%} of the variance)"})
+    axis.grid(alpha=0.3)
+    save_figure(figure, path)
+
+
+def plot_genres(images: GenreImages, front_end: LogMelSpectrogram, path: Path) -> None:
+    """A row for each label: its mean log-mel image, and the middle crops of its first clips.
+
+    Args:
+        images: of every label; of more than 20 labels with clips, the first 20 are shown.
+        front_end: that made them.
+        path: a PNG.
+    """
+    labels = [label for label, count in images.crops.items() if count]
+    shown = labels[:_SHOWN_LABELS]
+    figure, axes = plt.subplots(
+        len(shown),
+        1 + _EXAMPLES,
+        figsize=(11, 1.0 + 1.7 * len(shown)),
+        layout="constrained",
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
+    every = [image for label in shown for image in (images.mean(label), *images.examples[label])]
+    low, high = min(image.min() for image in every), max(image.max() for image in every)
+    if front_end.scaling == "standardized":
+        low, high = max(low, -3.0), min(high, 3.0)
+    frames, n_mels = every[0].shape
+    seconds = frames * front_end.hop_length / front_end.sample_rate_hz
+    for row, label in zip(axes, shown, strict=True):
+        for axis, image in zip(row, (images.mean(label), *images.examples[label]), strict=False):
+            drawn = axis.imshow(
+                image.T,
+                origin="lower",
+                aspect="auto",
+                vmin=low,
+                vmax=high,
+                extent=(0, seconds, 0, n_mels),
+                cmap="magma",
+            )
+        for axis in row[1 + len(images.examples[label]) :]:
+            axis.set_axis_off()
+        row[0].set_ylabel(_shown(label), parse_math=False, fontweight="bold")
+    axes[0, 0].set_title(
+        f"mean of all crops{'' if len(labels) == len(shown) else f' ({len(shown)} of {len(labels)} labels)'}"
+    )
+    for i, axis in enumerate(axes[0, 1:]):
+        axis.set_title(f"example {i + 1}")
+    for axis in axes[-1]:
+        axis.set_xlabel("time (s)")
+    figure.supylabel("mel band")
+    unit = {"standardized": "standard deviations", "unit": f"0…1 of {front_end.top_db:g} dB"}[front_end.scaling]
+    figure.colorbar(drawn, ax=axes, label=unit, extend="both" if front_end.scaling == "standardized" else "neither")
+    save_figure(figure, path)
+
+
+def _shown(label: str) -> str:
+    """A label on one short line."""
+    line = " ".join(label.split())
+    return line if len(line) <= 24 else line[:23] + "…"

@@ -1,0 +1,1 @@
+"""A run's best model in the formats that others load, checked before it is published."""

@@ -1,0 +1,74 @@
+"""What an exported model says of itself."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from experiments import __version__
+from experiments.evaluation.multi_label import read_thresholds
+from experiments.runs.run import read_data, read_metrics
+from experiments.settings import read_settings
+from layers.front_ends.registry import find_front_end
+
+_LIBRARIES = ("tensorflow", "keras", "kapre", "numpy", "soundfile", "soxr")
+
+
+def describe_run(run_dir: Path, model: keras.Model) -> dict[str, Any]:
+    """Gathers the metadata of an export.
+
+    Args:
+        run_dir: of a finished run.
+        model: its best model.
+
+    Returns:
+        What metadata.json holds, but for `input`, which differs between the formats.
+
+    Raises:
+        ValueError: the run is not finished or cannot be read.
+    """
+    settings, data = read_settings(run_dir / "settings.json"), read_data(run_dir)
+    test = read_metrics(run_dir)["test"]
+    front_end = find_front_end(model)
+    return {
+        "name": "melstream",
+        "version": __version__,
+        "exported_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "labels": data["labels"],
+        # Of clips that may have several labels: from which probability on they have each; None where they have one.
+        "thresholds": read_thresholds(run_dir, data["labels"]).tolist() if settings.multi_label else None,
+        "sample_rate_hz": settings.sample_rate_hz,
+        "crop_seconds": settings.crop_seconds,
+        # None where the network takes the waveform itself.
+        "front_end": front_end and {"class": type(front_end).__name__, **front_end.settings},
+        "network": settings.model,
+        "parameters": model.count_params(),
+        "training_data": {
+            "dataset": settings.dataset,
+            "subset": settings.subset if settings.dataset == "fma" else None,
+            "genres": list(settings.genres),
+            "clips": data["clips"],
+            "catalog_sha256": data["sha256"],
+        },
+        "test": {
+            level: {name: score for name, score in test[level].items() if name != "per_class"}
+            for level in ("clip", "crop")
+        },
+        "libraries": {"python": platform.python_version()}
+        | {library: importlib.metadata.version(library) for library in _LIBRARIES},
+        "weights_sha256": weights_sha256(model),
+    }
+
+
+def weights_sha256(model: keras.Model) -> str:
+    """SHA-256 of all weights' values in the order of `model.weights`, as little-endian float32 in C order."""
+    digest = hashlib.sha256()
+    for weights in model.get_weights():
+        digest.update(weights.astype("<f4").tobytes())
+    return digest.hexdigest()

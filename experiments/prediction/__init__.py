@@ -1,0 +1,1 @@
+"""Labels for audio files by an exported model."""

@@ -1,0 +1,107 @@
+"""Exported models of every format behind one interface, as their users load them: without any code that trains."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+METADATA_FILE = "metadata.json"  # in a SavedModel's assets.extra, in the zip at a .tflite's end, a property of .onnx
+
+# waveforms float32 [batch, samples] -> probabilities [batch, classes]
+Classify = Callable[[np.ndarray], np.ndarray]
+# contents of files [batch] -> probabilities [batch, classes], reasons of failure ("" where there is none) [batch]
+ClassifyMp3 = Callable[[Sequence[bytes]], tuple[np.ndarray, list[str]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportedModel:
+    """A loaded export; one of its two functions is there.
+
+    Attributes:
+        metadata: the contents of metadata.json.
+        classify: from waveforms.
+        classify_mp3: from the contents of MP3 files.
+    """
+
+    metadata: dict[str, Any]
+    classify: Classify | None = None
+    classify_mp3: ClassifyMp3 | None = None
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the classes, in order."""
+        return self.metadata["labels"]
+
+    @property
+    def thresholds(self) -> np.ndarray | None:
+        """Of clips that may have several labels: from which probability on they have each [classes]."""
+        thresholds = self.metadata.get("thresholds")
+        return None if thresholds is None else np.array(thresholds)
+
+
+def load_exported(path: str | Path) -> ExportedModel:
+    """Loads what export_saved_model wrote: a SavedModel (of waveforms or MP3s), a .tflite or an .onnx file.
+
+    Raises:
+        ValueError: there is no such thing, or it cannot be read.
+    """
+    path = Path(path)
+    loaders = {".tflite": _load_tflite, ".onnx": _load_onnx}
+    if not path.exists():
+        raise ValueError(f"expected an exported model at {path}, found nothing; run export_saved_model first")
+    try:
+        return loaders.get(path.suffix if path.is_file() else "", _load_saved_model)(path)
+    except (OSError, LookupError, RuntimeError, zipfile.BadZipFile, json.JSONDecodeError, tf.errors.OpError) as error:
+        raise ValueError(
+            f"expected a model written by export_saved_model at {path}, but it cannot be read: {error!r}; export it again"
+        ) from error
+
+
+def _load_saved_model(path: Path) -> ExportedModel:
+    metadata = json.loads((path / "assets.extra" / METADATA_FILE).read_text(encoding="utf-8"))
+    if metadata["input"] == "mp3":
+        from pipeline.decoding.tfio_decoder import load_ops
+
+        load_ops()
+    signature = tf.saved_model.load(str(path)).signatures["serving_default"]
+
+    def classify(waveforms: np.ndarray) -> np.ndarray:
+        return signature(waveform=tf.constant(waveforms))["probabilities"].numpy()
+
+    def classify_mp3(contents: Sequence[bytes]) -> tuple[np.ndarray, list[str]]:
+        outputs = signature(mp3=tf.constant(list(contents)))
+        return outputs["probabilities"].numpy(), [error.decode() for error in outputs["error"].numpy()]
+
+    if metadata["input"] == "mp3":
+        return ExportedModel(metadata, classify_mp3=classify_mp3)
+    return ExportedModel(metadata, classify)
+
+
+def _load_tflite(path: Path) -> ExportedModel:
+    with zipfile.ZipFile(path) as archive:
+        metadata = json.loads(archive.read(METADATA_FILE))
+    interpreter = tf.lite.Interpreter(str(path), num_threads=os.cpu_count())
+    run = interpreter.get_signature_runner("serving_default")
+    return ExportedModel(metadata, lambda waveforms: run(waveform=waveforms)["probabilities"])
+
+
+def _load_onnx(path: Path) -> ExportedModel:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ValueError(f"expected the package onnxruntime, to run {path}; install it with pip ({error})") from error
+    # Its errors share no base class but Exception.
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ValueError(f"expected an ONNX model at {path}, but onnxruntime cannot read it: {error}") from error
+    metadata = json.loads(session.get_modelmeta().custom_metadata_map[METADATA_FILE])
+    return ExportedModel(metadata, lambda waveforms: session.run(["probabilities"], {"waveform": waveforms})[0])

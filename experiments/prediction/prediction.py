@@ -1,0 +1,121 @@
+"""Labels for audio files by an exported model, as a stream: crops of many files share a batch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from experiments.prediction.exported import Classify, ClassifyMp3, ExportedModel
+from pipeline.dataset import eval_dataset, iterate
+from pipeline.decoding.soundfile_decoder import read_info
+from pipeline.failures import FailureLedger
+from pipeline.storage.audio_files import find_audio
+from pipeline.storage.clips import read_clip
+
+_BATCH_CROPS = 16
+_BATCH_FILES = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class FilePrediction:
+    """What a model says of one file.
+
+    Attributes:
+        path: as it was given or found.
+        windows: probabilities of its crops [windows, classes]; none if there is an error.
+        error: why there is no prediction; empty if there is one.
+    """
+
+    path: str
+    windows: np.ndarray
+    error: str = ""
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Mean over the windows [classes], in float64."""
+        return self.windows.mean(axis=0, dtype=np.float64)
+
+
+def expand(arguments: Sequence[str]) -> list[str]:
+    """Files and folders to files: folders are searched for audio, files are taken as they are, each once.
+
+    Raises:
+        ValueError: there is nothing.
+    """
+    paths: dict[str, None] = {}
+    for argument in arguments:
+        found = map(str, find_audio(Path(argument))) if Path(argument).is_dir() else [argument]
+        paths |= dict.fromkeys(found)
+    if not paths:
+        raise ValueError(
+            f"expected audio files or folders that hold some, found none in {', '.join(arguments) or 'an empty list'}"
+        )
+    return list(paths)
+
+
+def predict_files(model: ExportedModel, paths: Sequence[str], decoder: str = "soundfile") -> Iterator[FilePrediction]:
+    """Predicts files in their order; one that cannot be decoded is a prediction with an error."""
+    if model.classify is not None:
+        yield from _predict_crops(model, model.classify, paths, decoder)
+    elif model.classify_mp3 is not None:
+        yield from _predict_mp3(model.classify_mp3, paths)
+
+
+def window_edges(path: str, windows: int, crop_seconds: float) -> np.ndarray:
+    """Where a file's crops begin, and the file's end, in seconds [windows + 1]."""
+    duration = read_info(path).duration_seconds
+    return np.append(np.linspace(0, max(duration - crop_seconds, 0), windows), duration)
+
+
+def _predict_crops(
+    model: ExportedModel, classify: Classify, paths: Sequence[str], decoder: str
+) -> Iterator[FilePrediction]:
+    ledger = FailureLedger(len(paths), max_failure_rate=1.0)
+    dataset = eval_dataset(
+        paths,
+        ledger,
+        sample_rate_hz=model.metadata["sample_rate_hz"],
+        crop_seconds=model.metadata["crop_seconds"],
+        batch_size=_BATCH_CROPS,
+        decoder=decoder,
+    )
+    crops: list[np.ndarray] = []  # of the file that is being collected
+
+    def finish(row: int) -> FilePrediction:
+        windows = np.array(crops)
+        crops.clear()
+        if paths[row] in failures:
+            return FilePrediction(paths[row], windows[:0], failures[paths[row]].reason)
+        return FilePrediction(paths[row], windows)
+
+    row = 0
+    for waveforms, crop_rows in iterate(dataset, ledger):
+        failures = ledger.failures
+        for crop_row, probabilities in zip(crop_rows.numpy(), classify(waveforms.numpy()), strict=True):
+            while row < crop_row:
+                yield finish(row)
+                row += 1
+            crops.append(probabilities)
+    failures = ledger.failures
+    for last in range(row, len(paths)):
+        yield finish(last)
+
+
+def _predict_mp3(classify: ClassifyMp3, paths: Sequence[str]) -> Iterator[FilePrediction]:
+    for begin in range(0, len(paths), _BATCH_FILES):
+        batch = paths[begin : begin + _BATCH_FILES]
+        contents, unread = [], []
+        for path in batch:
+            try:
+                contents.append(read_clip(path))
+                unread.append("")
+            except OSError as error:
+                contents.append(b"")
+                unread.append(f"cannot be read: {error.strerror or error}")
+        probabilities, undecoded = classify(contents)
+        for i, path in enumerate(batch):
+            reason = unread[i] or undecoded[i]
+            yield FilePrediction(path, probabilities[i : i + (not reason)], reason)

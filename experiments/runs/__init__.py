@@ -1,0 +1,1 @@
+"""A run on disk: one reader and one writer for each of its files."""

@@ -1,0 +1,1 @@
+"""Front ends: Keras layers from a waveform [batch, samples] to an image [batch, frames, n_mels, 1]."""

@@ -1,0 +1,55 @@
+"""The networks by name, each from an image [batch, frames, n_mels, 1], or a waveform, to an embedding [batch, units]."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable
+
+import keras
+
+from layers.networks.cnn import cnn2d, cnn2d_bn, short_chunk_resnet
+from layers.networks.imagenet import convnext_tiny, efficientnetv2_b0
+from layers.networks.sequence import audio_transformer, conv1d_lstm, crnn
+from layers.networks.waveform import sample_cnn
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """One entry of the registry.
+
+    Attributes:
+        build: maps features [batch, frames, n_mels, 1], or a waveform [batch, samples], to an embedding [batch, units].
+        min_size: fewest frames, and fewest mel bands, or fewest samples, of which its convolutions and poolings leave
+            something, or something beside padding.
+        takes_waveform: whether it takes the waveform itself, without a front end.
+    """
+
+    build: Callable[[keras.KerasTensor], keras.KerasTensor]
+    min_size: int
+    takes_waveform: bool = False
+
+
+NETWORKS = {
+    "cnn2d": Network(cnn2d, min_size=14),
+    "cnn2d_bn": Network(cnn2d_bn, min_size=16),
+    "short_chunk_resnet": Network(short_chunk_resnet, min_size=32),
+    "efficientnetv2_b0": Network(efficientnetv2_b0, min_size=32),
+    "convnext_tiny": Network(convnext_tiny, min_size=32),
+    "conv1d_lstm": Network(conv1d_lstm, min_size=4),
+    "crnn": Network(crnn, min_size=16),
+    "audio_transformer": Network(audio_transformer, min_size=16),
+    "sample_cnn": Network(sample_cnn, min_size=6561, takes_waveform=True),
+}
+
+
+def get_network(name: str) -> Network:
+    """Looks a network up by name.
+
+    Raises:
+        ValueError: there is none of that name; the message lists the names, nearest first.
+    """
+    if name not in NETWORKS:
+        nearest = difflib.get_close_matches(name, NETWORKS, n=len(NETWORKS), cutoff=0.0)
+        raise ValueError(f"expected a model name, received {name!r}; choose one of: {', '.join(nearest)}")
+    return NETWORKS[name]

@@ -1,0 +1,235 @@
+"""The table that every stage agrees on: one row a clip."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.storage.clips import containing_file
+from pipeline.storage.files import is_file
+
+COLUMNS = ("track_id", "path", "label", "split", "artist", "album", "title")
+SPLITS = ("training", "validation", "test")
+LABEL_SEPARATOR = "|"  # between the labels of a clip that has several
+# Longer than the longest path, and than any name: such a field is damage, and every table and plot would suffer it.
+_MAX_TEXT = 4096
+_MAX_MESSAGE = 2000
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class CatalogError(ValueError):
+    """A data set that cannot be used as it is; the message says what was expected, what was found, and the remedy.
+
+    A message that quotes a table at great length is cut short.
+    """
+
+    def __init__(self, message: str):
+        super().__init__(
+            message
+            if len(message) <= _MAX_MESSAGE
+            else f"{message[: _MAX_MESSAGE // 2]} … {message[-_MAX_MESSAGE // 2 :]}"
+        )
+
+
+class ArtistLeakError(CatalogError):
+    """The same artist in more than one split."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Catalog:
+    """The clips of a data set.
+
+    Attributes:
+        tracks: one row a clip, with `COLUMNS`: track_id (int or str), path (str), label, split (one of `SPLITS`),
+            artist, album and title ("" where unknown).
+        labels: the labels in sorted order; a label's place is its class index.
+        notes: what the loader left out or assumed, one sentence each, for the user to read.
+        multi_label: whether a row's label may be several, with `LABEL_SEPARATOR` between them.
+    """
+
+    tracks: pd.DataFrame
+    labels: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    multi_label: bool = False
+
+    def split(self, name: str) -> pd.DataFrame:
+        """The clips of one split, or of every split for "all"."""
+        if name == "all":
+            return self.tracks
+        return self.tracks[self.tracks["split"] == name]
+
+    def keep(self, mask: pd.Series, note: str) -> Catalog:
+        """The same catalog with only the rows where `mask` is true; `note` is kept if that leaves any row out."""
+        if mask.all():
+            return self
+        return dataclasses.replace(self, tracks=self.tracks[mask].reset_index(drop=True), notes=(*self.notes, note))
+
+    def label_names(self, tracks: pd.DataFrame) -> pd.Series:
+        """The label of each row; of a row with several each in turn, under the row's index."""
+        return _names(tracks, self.multi_label)
+
+    def class_indices(self, tracks: pd.DataFrame) -> list[int]:
+        """The class index of each row's label.
+
+        Raises:
+            CatalogError: rows may have several.
+        """
+        if self.multi_label:
+            raise CatalogError("expected one label a clip, received a catalog of several; leave out --multi_label")
+        index = {label: i for i, label in enumerate(self.labels)}
+        return [index[label] for label in tracks["label"]]
+
+    def targets(self, tracks: pd.DataFrame) -> np.ndarray:
+        """What a model should say of each row.
+
+        Returns:
+            The class index int32 [rows]; or, where rows may have several labels, 1 for each that a row has and 0 for the
+            others, int32 [rows, labels].
+        """
+        if not self.multi_label:
+            return np.array(self.class_indices(tracks), np.int32)
+        has = np.zeros((len(tracks), len(self.labels)), np.int32)
+        names = self.label_names(tracks.reset_index(drop=True))
+        has[names.index, pd.Index(self.labels).get_indexer(pd.Index(names))] = 1
+        return has
+
+
+def make_catalog(
+    tracks: pd.DataFrame, genres: Sequence[str], notes: Iterable[str] = (), multi_label: bool = False
+) -> Catalog:
+    """Builds a catalog from rows whose labels are names, keeping only the labels in `genres` (all if empty).
+
+    Raises:
+        CatalogError: a genre is unknown, a text is too long or a label unprintable, or there is no clip.
+    """
+    tracks = tracks.reindex(columns=list(COLUMNS)).fillna({"artist": "", "album": "", "title": ""})
+    for column in ("path", "label", "artist", "album", "title"):
+        longest = max(tracks[column], key=len, default="")
+        if len(longest) > _MAX_TEXT:
+            raise CatalogError(
+                f"expected at most {_MAX_TEXT} characters in the column {column}, found {len(longest)}: "
+                f"{longest[:40]!r}…; mend the table"
+            )
+    names = _names(tracks.reset_index(drop=True), multi_label)
+    present = sorted(names[names != ""].unique())
+    unprintable = [label for label in present if _CONTROL_CHARACTER.search(label)]
+    if unprintable:
+        raise CatalogError(f"expected labels without control characters, found {unprintable[0]!r}; mend the table")
+    wanted = [resolve_name(genre, present, "genre") for genre in genres] or present
+    kept = names[names.isin(wanted)]
+    tracks = tracks.iloc[kept.index.unique()].reset_index(drop=True)
+    if tracks.empty:
+        raise CatalogError("expected at least one clip, found none; check --data_dir, --subset and --genres")
+    if multi_label:
+        tracks = tracks.assign(label=[join_labels(own) for _, own in kept.groupby(level=0)])
+    return Catalog(tracks, tuple(sorted(set(wanted))), tuple(notes), multi_label)
+
+
+def join_labels(names: Iterable[str]) -> str:
+    """Writes the labels of a clip in one text, in sorted order."""
+    return LABEL_SEPARATOR.join(sorted(set(names)))
+
+
+def _names(tracks: pd.DataFrame, multi_label: bool) -> pd.Series:
+    if not multi_label:
+        return tracks["label"]
+    return tracks["label"].str.split(LABEL_SEPARATOR, regex=False).explode().str.strip()
+
+
+def resolve_name(name: str, choices: Sequence[str], what: str) -> str:
+    """Finds `name` among `choices`, whatever its case.
+
+    Raises:
+        CatalogError: it is not among them; the message lists the nearest first.
+    """
+    by_key = {choice.casefold(): choice for choice in choices}
+    if name.casefold() in by_key:
+        return by_key[name.casefold()]
+    nearest = difflib.get_close_matches(name.casefold(), by_key, n=len(by_key), cutoff=0.0)
+    shown = ", ".join(by_key[key] for key in nearest[:20])
+    more = f" and {len(nearest) - 20} more" if len(nearest) > 20 else ""
+    raise CatalogError(f"expected a known {what}, received {name!r}; choose from: {shown}{more}")
+
+
+def check_splits(catalog: Catalog, splits: Sequence[str] = SPLITS) -> None:
+    """Refuses a catalog with an empty split among `splits`, or with a label that has no training clip.
+
+    Raises:
+        CatalogError: naming the splits or labels.
+    """
+    counts = catalog.tracks["split"].value_counts()
+    empty = [split for split in splits if not counts.get(split, 0)]
+    if empty:
+        found = ", ".join(f"{split} {counts.get(split, 0)}" for split in SPLITS)
+        raise CatalogError(f"expected clips in the {' and '.join(empty)} split, found none (clips: {found})")
+    if "training" in splits:
+        trained = set(catalog.label_names(catalog.split("training")))
+        missing = [label for label in catalog.labels if label not in trained]
+        if missing:
+            raise CatalogError(
+                f"expected a training clip for every genre, found none for: {', '.join(missing)}; "
+                "leave the genre out of --genres, or choose a larger --subset"
+            )
+
+
+def check_artists(tracks: pd.DataFrame) -> None:
+    """Refuses artists that stand in more than one split: a network would recognise the artist, not the genre.
+
+    Raises:
+        ArtistLeakError: naming the artists and counting their tracks.
+    """
+    known = tracks[tracks["artist"] != ""]
+    splits_of = known.groupby("artist")["split"].nunique()
+    leaking = sorted(splits_of.index[splits_of > 1])
+    if leaking:
+        count = int(known["artist"].isin(leaking).sum())
+        more = f" and {len(leaking) - 10} more" if len(leaking) > 10 else ""
+        raise ArtistLeakError(
+            f"expected every artist in one split only, found {len(leaking)} in several ({count} tracks): "
+            f"{', '.join(leaking[:10])}{more}; mend the splits, or allow it with --allow_artist_leak"
+        )
+
+
+def missing_files(tracks: pd.DataFrame) -> pd.Series:
+    """A boolean for each row: whether its file does not exist."""
+    files = tracks["path"].map(containing_file)
+    there = {file: is_file(file) for file in files.unique()}  # a shard holds many clips
+    return ~files.map(there).astype(bool)
+
+
+def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
+    """Reads a CSV as text ("" where empty) and checks that it has the `needed` columns.
+
+    Raises:
+        CatalogError: it cannot be read, or lacks a column.
+    """
+    try:
+        if _holds_nul(path):  # at which the parser would end a field: another path than the table's
+            raise CatalogError(f"expected a CSV table in UTF-8 at {path}, found NUL bytes in it; save it as UTF-8 text")
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise CatalogError(f"expected a table at {path}, found nothing there; check the path") from None
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise CatalogError(f"expected a CSV table in UTF-8 at {path}, but it cannot be read: {error}") from error
+    if not isinstance(table.index, pd.RangeIndex):  # the first fields of each row have become its name
+        raise CatalogError(
+            f"expected as many fields in every row as in the header of {path}, found more in each; quote those with commas"
+        )
+    absent = [column for column in needed if column not in table.columns]
+    if absent:
+        raise CatalogError(
+            f"expected the columns {', '.join(needed)} in {path}, found no {' and no '.join(absent)} "
+            f"(its columns: {', '.join(table.columns)}); add or rename them"
+        )
+    return table
+
+
+def _holds_nul(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return any(b"\0" in block for block in iter(lambda: file.read(1 << 20), b""))

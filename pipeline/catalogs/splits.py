@@ -1,0 +1,89 @@
+"""Seeded training/validation/test splits: stratified by label, artists kept together."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from pipeline.catalogs.catalog import CatalogError
+
+_MAX_FOLDS = 10
+
+
+def assign_splits(tracks: pd.DataFrame, labels: pd.Series, seed: int = 0) -> tuple[pd.Series, str]:
+    """Splits clips in about 80 % training, 10 % validation and 10 % test.
+
+    Clips of one artist (of one album, where only that is known) stay together. With fewer than ten artists a label
+    the two smaller splits grow to a share that still gives each label something. A clip with several labels counts as
+    one of its rarest.
+
+    Args:
+        tracks: rows with artist and album.
+        labels: each row's labels, under its index (`Catalog.label_names`).
+        seed: of the split.
+
+    Returns:
+        The split of each row, and a sentence that says how it was made.
+
+    Raises:
+        CatalogError: a label has too few clips or artists for three splits.
+    """
+    grouped = bool((tracks["artist"] != "").any() or (tracks["album"] != "").any())
+    group = artist_groups(tracks)
+    group_counts = group.reindex(labels.index).groupby(labels.to_numpy()).nunique()
+    scarce = group_counts[group_counts < 3]
+    if len(scarce):
+        unit = "artists" if grouped else "clips"
+        found = ", ".join(f"{label} ({count})" for label, count in scarce.items())
+        raise CatalogError(
+            f"expected at least 3 {unit} for every label (one each for training, validation and test), found fewer "
+            f"for: {found}; add some, leave the label out of --genres, or give a table with a split column"
+        )
+    folds = int(min(_MAX_FOLDS, group_counts.min()))
+    splitter = (_GroupFolds if grouped else StratifiedKFold)(folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")  # the rarest label of fewer clips than parts
+        parts = list(splitter.split(np.zeros(len(tracks)), _rarest(labels), group if grouped else None))
+    split = pd.Series("training", index=tracks.index)
+    for name, (_, rows) in zip(("test", "validation"), parts, strict=False):
+        split.iloc[rows] = name
+    how = "artists (or albums) kept together" if grouped else "clip by clip, because no table names the artists"
+    return split, f"split by seed {seed} into {folds} parts, one each for validation and test: {how}"
+
+
+def _rarest(labels: pd.Series) -> pd.Series:
+    """The rarest label of each row."""
+    counts = labels.map(labels.value_counts()).to_numpy()
+    by_rarity = labels.iloc[np.argsort(counts, kind="stable")]
+    return by_rarity[~by_rarity.index.duplicated()].sort_index()
+
+
+class _GroupFolds(StratifiedGroupKFold):
+    """The same folds as its parent's, all candidates for a group compared at once: 20 times as fast.
+
+    The parent takes half a minute for 100,000 clips of 14,000 artists.
+    """
+
+    def _find_best_fold(self, y_counts_per_fold: np.ndarray, y_cnt: np.ndarray, group_y_counts: np.ndarray) -> int:
+        folds = np.arange(len(y_counts_per_fold))
+        counts = np.repeat(y_counts_per_fold[np.newaxis], len(folds), axis=0)  # [candidate, fold, class]
+        counts[folds, folds] += group_y_counts
+        spreads = (counts / y_cnt).std(axis=1).mean(axis=1).tolist()
+        sizes = y_counts_per_fold.sum(axis=1).tolist()
+        best = 0
+        for fold in range(1, len(spreads)):
+            is_close = abs(spreads[fold] - spreads[best]) <= 1e-8 + 1e-5 * spreads[best]  # numpy.isclose
+            if spreads[fold] < spreads[best] or (is_close and sizes[fold] < sizes[best]):
+                best = fold
+        return best
+
+
+def artist_groups(tracks: pd.DataFrame) -> pd.Series:
+    """The group of each row: its artist, its album where only that is known, or else itself."""
+    own = pd.Series([f"clip {i}" for i in range(len(tracks))], index=tracks.index)
+    return ("artist " + tracks["artist"]).where(
+        tracks["artist"] != "", ("album " + tracks["album"]).where(tracks["album"] != "", own)
+    )

@@ -1,0 +1,250 @@
+"""Servers of a tf.data service, which decode training batches for trainers elsewhere, and their supervision.
+
+One dispatcher hands the batches of an epoch to any number of workers, on this machine or others. Anybody who can
+connect to their ports can have them compute anything and read any file they may read: trusted networks only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from pipeline.decoding import tfio_decoder as mp3_graph
+
+RESTARTS = 10
+STEADY_SECONDS = 300.0
+LONGEST_DELAY_SECONDS = 30.0
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+
+
+class SupervisionError(ValueError):
+    """A server does not stay up."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Dispatcher:
+    """Settings of a dispatcher.
+
+    Args:
+        port: to listen on.
+        work_dir: where it keeps the journal from which it goes on after a restart.
+    """
+
+    port: int
+    work_dir: str
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return "dispatcher"
+
+    def start(self) -> Any:
+        """Starts the server in this process; returns it."""
+        service = tf.data.experimental.service
+        return service.DispatchServer(
+            service.DispatcherConfig(port=self.port, protocol="grpc", work_dir=self.work_dir, fault_tolerant_mode=True)
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Worker:
+    """Settings of a worker.
+
+    Args:
+        port: to listen on.
+        dispatcher: the dispatcher's host:port.
+        host: the name under which trainers reach this machine.
+    """
+
+    port: int
+    dispatcher: str
+    host: str = "localhost"
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"worker on port {self.port}"
+
+    def start(self) -> Any:
+        """Starts the server in this process; returns it."""
+        service = tf.data.experimental.service
+        return service.WorkerServer(
+            service.WorkerConfig(
+                dispatcher_address=self.dispatcher,
+                worker_address=f"{self.host}:{self.port}",
+                port=self.port,
+                protocol="grpc",
+            )
+        )
+
+
+@dataclasses.dataclass
+class _Process:
+    """A server's process, how often it has been restarted lately, and when it was or will be started."""
+
+    server: Dispatcher | Worker
+    process: SpawnProcess | None = None
+    restarts: int = 0
+    start_time: float = 0.0
+
+
+class Supervisor:
+    """Runs servers in processes of their own, and starts one that ends again, on its port.
+
+    It waits between restarts, twice as long each time. The servers end with this process, however it ends.
+
+    Args:
+        servers: to run; a context manager does so for its block.
+        report: is told what happens to them.
+        restarts: of one server before it is given up, unless it has run for `STEADY_SECONDS` in between.
+        delay_seconds: before the first restart.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[Dispatcher | Worker],
+        report: Callable[[str], None],
+        restarts: int = RESTARTS,
+        delay_seconds: float = 1.0,
+    ):
+        self._processes = [_Process(server) for server in servers]
+        self._report, self._restarts, self._delay_seconds = report, restarts, delay_seconds
+        self._context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._error: str = ""
+
+    def __enter__(self) -> Supervisor:
+        for supervised in self._processes:
+            check_port(supervised.server.port)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def wait(self) -> None:
+        """Waits for ever.
+
+        Raises:
+            SupervisionError: a server has used up its restarts; the others have been stopped.
+        """
+        while self._thread.is_alive():
+            self._thread.join(0.5)  # in slices, because a join without an end cannot be interrupted
+        if self._error:
+            raise SupervisionError(self._error)
+
+    def pids(self) -> list[int | None]:
+        """The servers' process ids, in their order; None for one that is not running."""
+        alive = (supervised.process for supervised in self._processes)
+        return [process.pid if process and process.is_alive() else None for process in alive]
+
+    def _watch(self) -> None:
+        try:
+            while not self._stop.is_set() and not self._error:
+                for supervised in self._processes:
+                    self._look_after(supervised)
+                self._stop.wait(0.1)
+        finally:
+            self._stop_all()
+
+    def _look_after(self, supervised: _Process) -> None:
+        now, process, name = time.monotonic(), supervised.process, supervised.server.name
+        if process and not process.is_alive():
+            if now - supervised.start_time > STEADY_SECONDS:
+                supervised.restarts = 0
+            if supervised.restarts == self._restarts:
+                self._error = (
+                    f"expected the {name} to stay up, but it ended (exit code {process.exitcode}) after "
+                    f"{self._restarts} restarts; its messages above may say why"
+                )
+                return
+            delay = min(self._delay_seconds * 2**supervised.restarts, LONGEST_DELAY_SECONDS)
+            self._report(f"the {name} ended (exit code {process.exitcode}); starting it again in {delay:g} s")
+            supervised.process, supervised.restarts, supervised.start_time = None, supervised.restarts + 1, now + delay
+        elif not process and now >= supervised.start_time:
+            supervised.process = self._context.Process(target=_serve, args=(supervised.server,), daemon=True)
+            supervised.process.start()
+            supervised.start_time = now
+            self._report(f"{name}: process {supervised.process.pid}")
+
+    def _stop_all(self) -> None:
+        processes = [supervised.process for supervised in self._processes if supervised.process]
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join(5)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+
+def _serve(server: Dispatcher | Worker) -> None:
+    """Runs a server until its supervisor ends, or ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal: the supervisor decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _end_with_supervisor()
+    try:
+        mp3_graph.load_ops()  # before the first graph comes that uses them
+        server.start().join()
+    except (ValueError, tf.errors.OpError) as error:
+        print(f"error: the {server.name} cannot start: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _end_with_supervisor() -> None:
+    """Has the kernel kill this process when its supervisor ends, for whatever reason (Linux).
+
+    A thread that watches the supervisor would not do: TensorFlow holds Python's lock while a worker looks for its
+    dispatcher.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if hasattr(libc, "prctl"):
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    supervisor = multiprocessing.parent_process()
+    if supervisor and os.getppid() != supervisor.pid:  # it has ended already
+        sys.exit(1)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nothing listens on at the moment."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in sockets]
+
+
+def check_port(port: int) -> None:
+    """Raises SupervisionError if something listens on a port; gRPC would share it without a word."""
+    try:
+        socket.create_server(("", port)).close()
+    except OSError as error:
+        raise SupervisionError(
+            f"expected port {port} to be free, but it cannot be listened on: {error.strerror}"
+        ) from error
+
+
+@contextlib.contextmanager
+def journal_dir(work_dir: str) -> Iterator[str]:
+    """Yields the dispatcher's folder: as it is given, or a temporary one."""
+    if work_dir:
+        Path(work_dir).mkdir(parents=True, exist_ok=True)
+        yield work_dir
+    else:
+        with tempfile.TemporaryDirectory(prefix="dispatcher_") as temporary:
+            yield temporary

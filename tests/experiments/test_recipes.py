@@ -1,0 +1,64 @@
+"""Recipes: each parses, builds its model, and gives way to the flags beside it."""
+
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from experiments import settings, settings_flags
+from experiments.builders.model import build_model
+from experiments.recipes import recipe_names, with_recipe
+
+
+@pytest.fixture(scope="module", autouse=True)
+def defined_flags():
+    before = set(flags.FLAGS)
+    settings_flags.define_flags("data", "features", "training")
+    yield
+    for name in set(flags.FLAGS) - before:
+        delattr(flags.FLAGS, name)
+
+
+def parse(*arguments: str) -> settings.Settings:
+    with flagsaver.flagsaver():
+        flags.FLAGS(with_recipe(["train", *arguments]))
+        return settings_flags.settings_from_flags(flags.FLAGS)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_parses_and_builds(name: str):
+    parsed = parse(f"--recipe={name}")
+    assert parsed != settings.Settings()
+    assert len(parsed.genres) in (0, 2, 3, 4)
+    model = build_model(parsed, max(2, len(parsed.genres)))
+    if len(parsed.genres) == 3:
+        assert model.count_params() == 202_115  # as published
+
+
+def test_the_study_sees_640_frames():
+    parsed = parse("--recipe=study")
+    assert 1 + round(parsed.crop_seconds * parsed.sample_rate_hz) // parsed.hop_length == 640
+
+
+def test_flags_beside_a_recipe_override_it_wherever_they_stand():
+    for arguments in (
+        ["--recipe=rock_hiphop", "--genres=Rock,Electronic"],
+        ["--genres=Rock,Electronic", "--recipe=rock_hiphop"],
+    ):
+        parsed = parse(*arguments)
+        assert parsed.genres == ("Rock", "Electronic") and parsed.model == "cnn2d"
+    assert parse().model == settings.Settings().model
+
+
+def test_recipe_of_a_recipe_and_unknown_names():
+    study = with_recipe(["train", "--recipe=study"])[1:-1]
+    expected = ["train", *study, "--genres=Rock,Hip-Hop", "--recipe=rock_hiphop"]
+    assert with_recipe(["train", "--recipe=rock_hiphop"]) == expected
+    with pytest.raises(flags.IllegalFlagValueError, match="rock_hiphop_instrumental"):
+        parse("--recipe=rock_hipop")
+
+
+def test_a_data_service_implies_the_decoder_that_it_can_run():
+    assert parse("--data_service=grpc://there:5050").decoder == "tfio"
+    assert parse().decoder == "soundfile"
+    with pytest.raises(ValueError, match="--decoder=tfio with --data_service"):
+        parse("--data_service=grpc://there:5050", "--decoder=soundfile")
