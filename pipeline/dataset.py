@@ -1,6 +1,6 @@
-"""Streaming datasets of waveforms, for training in the order of `pipeline.order` and for evaluation.
+"""Streaming datasets of waveforms: `train_dataset` in the order of `pipeline.order`, and `eval_dataset`.
 
-An example depends on its place alone: neither on the number of workers nor on what was decoded before.
+An example depends on its place in the dataset alone: neither on the number of workers nor on what was decoded before.
 """
 
 from __future__ import annotations
@@ -12,17 +12,15 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from pipeline.decoding import tfio_decoder as mp3_graph
-from pipeline.decoding.batches import DECODERS, Batch, decoded_batches, path_table
-from pipeline.decoding.soundfile_decoder import DecodeError, read_info
+from pipeline.decoding.batches import Batch, decoded_batches, path_table, window_crops
+from pipeline.decoding.registry import DECODERS, DEFAULT_DECODER, get_decoder
 from pipeline.failed_examples import drop_failures, not_empty
 from pipeline.failures import FailureLedger
 from pipeline.order import Order
-from pipeline.storage.read_ahead import read_ahead
+from pipeline.storage.read_ahead_ops import read_groups_ahead
 
-_READ_AHEAD_CLIPS = 16  # at once: whoever leaves a pass waits for these at most
-# Has batches decoded elsewhere. It is given a dataset of (step, *batch), which holds graph ops alone, and a function that
-# decodes a step's batch here; it returns a dataset of all batches in order.
+# A function that has batches decoded elsewhere. Its arguments are a dataset of (step, *batch), which consists of graph ops
+# alone, and a function that decodes the batch of a step in this process. It returns a dataset of all batches in order.
 Delivery = Callable[[tf.data.Dataset, Callable[[int], Batch]], tf.data.Dataset]
 
 
@@ -38,48 +36,56 @@ def train_dataset(
     epoch: int = 0,
     seed: int = 0,
     shuffle_clips: int = 0,
-    decoder: str = "soundfile",
+    decoder: str = DEFAULT_DECODER,
     decode_workers: int | None = None,
     delivery: Delivery | None = None,
     first_step: int = 0,
     shard: tuple[int, int] = (0, 1),
     keep_empty: bool = False,
 ) -> tf.data.Dataset:
-    """One shuffled pass over random crops of every clip.
+    """Makes one shuffled pass over random crops of every clip.
 
     Args:
         paths: audio files.
-        class_indices: class of each file; or, where a file may have several, 1 or 0 for each class [files, classes].
-        ledger: where files that cannot be decoded are recorded; their examples are missing from their batches, and
-            the batches before and after do not change.
+        class_indices: class of each file [files]; or, where a file may have several, 1 or 0 for each class
+            [files, classes].
+        ledger: records the files that cannot be decoded. Their examples are missing from their batches; the other
+            batches do not change.
         sample_rate_hz: rate of the waveforms.
         crop_seconds: length of a crop; 0 gives whole clips, padded with zeros to the longest of the batch.
         crops_per_clip: how often each clip occurs in the pass.
-        batch_size: examples a batch; the last batch holds what is left.
+        batch_size: examples a batch; the last batch may be smaller.
         epoch: number of the pass, from 0; every epoch has its own order and crops.
         seed: the same seed and epoch give the same pass.
-        shuffle_clips: clips that are shuffled together at most (see `pipeline.order`), whose files or shards are read
-            from beginning to end before; 0: all, each crop being read when its turn comes.
-        decoder: "soundfile" reads every format, exactly and fast; "tfio" reads MP3s by graph ops alone, which can be
-            serialised for other processes, several times slower.
-        decode_workers: parallel decodes; None: as many as there are cores.
-        delivery: has the batches decoded elsewhere (`pipeline.service.client`), which takes decoder "tfio" and changes
-            nothing in the result.
-        first_step: batches at the beginning that are left out: those that a continued run has had.
-        shard: (i, n) gives the i-th of n nearly equal parts of each batch, for training on several hosts. Only this part is
-            decoded; all parts together are the batches of the whole.
-        keep_empty: whether a batch in which nothing could be decoded, or of which this part is empty, is given as one
-            of no examples: every part then has the same number of batches.
+        shuffle_clips: how many clips are shuffled together at most (see `pipeline.order`); their files or shards are
+            read from beginning to end before. 0 shuffles all clips, and reads each crop when its turn comes.
+        decoder: name in `pipeline.decoding.registry`. "soundfile" reads every format, exactly and fast; "tfio" reads
+            MP3s by graph ops alone, which can be sent to other processes, several times slower.
+        decode_workers: parallel decodes; None means as many as this process may use cores.
+        delivery: has the batches decoded elsewhere (see `pipeline.service.client`). It requires a decoder of graph ops,
+            such as "tfio", and does not change the result.
+        first_step: number of batches to leave out at the beginning: those that a continued run has had.
+        shard: (i, n) gives the i-th of n nearly equal parts of each batch, for training on several hosts. Only this part
+            is decoded; all parts together are the batches of the whole.
+        keep_empty: whether to keep a batch without examples (none could be decoded, or this part of it is empty), so
+            that every part has the same number of batches.
 
     Returns:
         A dataset of (waveform float32 [batch, samples], class index int32 [batch] or [batch, classes]).
 
     Raises:
         ValueError: a setting is out of range.
+
+    Example:
+        >>> ledger = FailureLedger(len(paths))
+        >>> dataset = train_dataset(paths, [0, 1, 0], ledger, crop_seconds=2.0, batch_size=3)  # of three MP3s
+        >>> [waveform.shape.as_list() for waveform, class_index in dataset]
+        [[3, 44100]]
     """
     _check(paths, sample_rate_hz, crop_seconds, batch_size, decoder)
-    if delivery and decoder != "tfio":
-        raise ValueError(f"expected decoder tfio for batches that are decoded elsewhere, received {decoder!r}")
+    if delivery and not DECODERS[decoder].is_graph_native:
+        choices = " or ".join(name for name, known in DECODERS.items() if known.is_graph_native)
+        raise ValueError(f"expected decoder {choices} for batches that are decoded elsewhere, received {decoder!r}")
     part, parts = shard
     if batch_size % parts:
         raise ValueError(f"expected batch_size as a multiple of the {parts} parts of a batch, received {batch_size}")
@@ -113,10 +119,10 @@ def train_dataset(
         batches = delivery(_without_autotuning(numbered), _on_demand(decode_step))
     else:
         crops = tf.data.Dataset.range(first_step * own_size, own_examples).map(draw)
-        batches = decoded(_read_ahead(crops, table, group_size) if order.has_groups else crops)
+        batches = decoded(read_groups_ahead(crops, table, group_size) if order.has_groups else crops)
     batches = batches.map(drop_failures(paths, ledger))
     if keep_empty:
-        # A network may ask that samples be many, even of no example.
+        # A network may require a minimum of samples even where there is no example.
         nothing = tf.zeros([0, crop_samples or 30 * sample_rate_hz]), tf.zeros([0], tf.int64)
         if rest and not own_rest and first_step <= whole_batches:
             batches = batches.concatenate(tf.data.Dataset.from_tensors(nothing))
@@ -133,48 +139,40 @@ def eval_dataset(
     sample_rate_hz: int = 22050,
     crop_seconds: float = 5.0,
     batch_size: int = 32,
-    decoder: str = "soundfile",
+    decoder: str = DEFAULT_DECODER,
     decode_workers: int | None = None,
 ) -> tf.data.Dataset:
-    """Every clip once, in order, as equally spaced crops that cover it.
+    """Returns every clip once, in order, as the windows that cover it (see `pipeline.windows`).
 
-    A clip of d seconds gives ceil(d / crop_seconds) crops, the first at its beginning and the last at its end; one
-    shorter than a crop is padded with zeros. With `crop_seconds=0` every clip is one crop in a batch of its own, so
-    that no padding depends on its neighbours.
+    A clip of d seconds gives ceil(d / crop_seconds) windows, the first at its beginning and the last at its end; a clip
+    that is shorter than a window is padded with zeros. With `crop_seconds=0` every clip is one window in a batch of its
+    own, so that no padding depends on other clips.
 
     Args:
         paths: audio files.
-        ledger: where files that cannot be decoded are recorded; such a clip's crops may be missing in part.
+        ledger: records the files that cannot be decoded; such a clip's windows may be missing in part.
         sample_rate_hz: rate of the waveforms.
-        crop_seconds: length of a crop; 0 gives whole clips.
-        batch_size: crops a batch.
+        crop_seconds: length of a window; 0 gives whole clips.
+        batch_size: windows a batch.
         decoder: as for `train_dataset`.
-        decode_workers: parallel decodes; None: as many as there are cores.
+        decode_workers: parallel decodes; None means as many as this process may use cores.
 
     Returns:
-        A dataset of (waveform float32 [batch, samples], row int64 [batch], the place of the crop's clip in `paths`).
+        A dataset of (waveform float32 [batch, samples], row int64 [batch]); a row is the index of the clip in `paths`.
 
     Raises:
         ValueError: a setting is out of range.
+
+    Example:
+        >>> for waveform, row in eval_dataset(paths, FailureLedger(3), crop_seconds=2.5):  # three MP3s of 6 s
+        ...     print(waveform.shape, row.numpy())
+        (9, 55125) [0 0 0 1 1 1 2 2 2]
     """
     _check(paths, sample_rate_hz, crop_seconds, batch_size, decoder)
     crop_samples = round(crop_seconds * sample_rate_hz)
     workers = decode_workers or default_workers()
     table = path_table(paths)
-
-    def count(row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        if decoder == "tfio":
-            return row, mp3_graph.count_file_crops(table[row], crop_seconds)
-        crops = tf.numpy_function(
-            lambda path: np.int64(count_crops(os.fsdecode(path), crop_seconds)), [table[row]], tf.int64, False
-        )
-        return row, tf.ensure_shape(crops, [])
-
-    def spread(row: tf.Tensor, crops: tf.Tensor) -> tf.data.Dataset:
-        last = tf.cast(tf.maximum(crops - 1, 1), tf.float32)
-        return tf.data.Dataset.range(crops).map(lambda crop: (row, tf.cast(crop, tf.float32) / last))
-
-    crops = tf.data.Dataset.range(len(paths)).map(count, num_parallel_calls=workers).flat_map(spread)
+    crops = window_crops(table, crop_seconds, decoder, workers)
     return _stream(
         decoded_batches(crops, table, sample_rate_hz, crop_samples, batch_size if crop_samples else 1, decoder, workers)
         .map(drop_failures(paths, ledger))
@@ -183,24 +181,23 @@ def eval_dataset(
 
 
 def default_workers() -> int:
-    """Parallel decodes where none are asked for: the cores that this process may use."""
+    """Returns how many crops are decoded in parallel by default: one for each core that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def count_crops(path: str, crop_seconds: float) -> int:
-    """Number of crops that cover a file: ceil(duration / crop_seconds), at least 1, and 1 for whole clips."""
-    if crop_seconds == 0:
-        return 1
-    try:
-        info = read_info(path)
-    except DecodeError:
-        return 1  # decoding that one crop records the reason
-    crop_samples = math.ceil(crop_seconds * info.sample_rate_hz)
-    return max(1, math.ceil(info.samples / crop_samples))
-
-
 def iterate(dataset: tf.data.Dataset, ledger: FailureLedger) -> Iterator[tuple[tf.Tensor, ...]]:
-    """Iterates over a dataset; a spent failure budget comes out as the ledger's own error, not as TensorFlow's."""
+    """Iterates over a dataset, and raises the ledger's own error when too many files have failed.
+
+    Args:
+        dataset: from `train_dataset` or `eval_dataset`.
+        ledger: the ledger that the dataset was made with.
+
+    Yields:
+        The dataset's batches.
+
+    Raises:
+        FailureBudgetError: more files failed than the ledger allows; TensorFlow's error would not say so.
+    """
     try:
         yield from dataset
     except tf.errors.OpError:
@@ -209,8 +206,7 @@ def iterate(dataset: tf.data.Dataset, ledger: FailureLedger) -> Iterator[tuple[t
 
 
 def _check(paths: Sequence[str], sample_rate_hz: int, crop_seconds: float, batch_size: int, decoder: str) -> None:
-    if decoder not in DECODERS:
-        raise ValueError(f"expected decoder to be one of {', '.join(DECODERS)}, received {decoder!r}")
+    get_decoder(decoder)
     if not len(paths):
         raise ValueError("expected at least one path, received none")
     for name, value in (("sample_rate_hz", sample_rate_hz), ("batch_size", batch_size)):
@@ -220,31 +216,11 @@ def _check(paths: Sequence[str], sample_rate_hz: int, crop_seconds: float, batch
         raise ValueError(f"expected crop_seconds of at least one sample, or 0 for whole clips, received {crop_seconds}")
 
 
-def _read_ahead(crops: tf.data.Dataset, table: tf.Tensor, group_size: int) -> tf.data.Dataset:
-    """Reads what the next so many crops come from while those before them are decoded."""
-
-    def read(paths: np.ndarray) -> np.ndarray:
-        read_ahead(map(os.fsdecode, paths))
-        return np.zeros(0, np.int64)
-
-    def read_slice(paths: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        nothing = tf.ensure_shape(tf.numpy_function(read, [paths], tf.int64, stateful=False), [None])
-        return nothing, tf.cast(nothing, tf.float32)
-
-    def group(row: tf.Tensor, position: tf.Tensor) -> tf.data.Dataset:
-        paths = tf.gather(table, tf.sort(tf.unique(row)[0]))
-        slices = tf.data.Dataset.from_tensor_slices(paths).batch(_READ_AHEAD_CLIPS).map(read_slice)
-        return slices.concatenate(tf.data.Dataset.from_tensors((row, position)))
-
-    slices = group_size // _READ_AHEAD_CLIPS + 1
-    return crops.batch(group_size).flat_map(group).prefetch(slices + 1).unbatch()
-
-
 def _on_demand(decode_step: Callable[[tf.Tensor], Batch]) -> Callable[[int], Batch]:
-    """Makes a function that decodes the batch of any step, here and now.
+    """Makes a function that decodes the batch of any step in this process.
 
-    By a dataset rather than a tf.function: tf.data computes each product with one thread, and its last bits depend on
-    how many share it.
+    The function uses a dataset rather than a tf.function, because tf.data computes each matrix product with one thread,
+    and the last bits of a product depend on the number of threads.
     """
     wanted = tf.Variable(0, dtype=tf.int64)
     batches: list[Iterator[Batch]] = []  # one, once the first is asked for: few passes need it
@@ -267,8 +243,8 @@ def _stream(dataset: tf.data.Dataset) -> tf.data.Dataset:
 def _without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Switches tf.data's autotuning off.
 
-    It begins with hardly any buffer and takes longer than an epoch of a small data set to find what is known
-    beforehand, that every core should decode.
+    Autotuning starts with hardly any buffer, and takes longer than an epoch of a small data set to find out what is known
+    beforehand: every core should decode.
     """
     options = tf.data.Options()
     options.autotune.enabled = False

@@ -1,4 +1,4 @@
-"""Failures inside a dataset: from batches that name them to batches without them, and the ledger."""
+"""Failures inside a dataset: takes failed examples out of their batches and records them in the ledger."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ from pipeline.failures import FailureLedger
 
 
 def drop_failures(paths: Sequence[str], ledger: FailureLedger) -> Callable[..., tuple[tf.Tensor, ...]]:
-    """Makes a map over batches (*tensors, row, error) that records the failed rows and returns (*tensors, row)."""
+    """Makes a function for `Dataset.map` that takes failed examples out of a batch and records them.
+
+    Args:
+        paths: the path of each row.
+        ledger: where the failures are recorded.
+
+    Returns:
+        A function of a batch (*tensors, row, error), all [batch, ...], that returns the batch (*tensors, row) without the
+        examples whose error is not empty.
+    """
 
     def record(rows: np.ndarray, errors: np.ndarray) -> np.int64:
         for row, error in zip(rows, errors, strict=True):
@@ -38,5 +47,5 @@ def drop_failures(paths: Sequence[str], ledger: FailureLedger) -> Callable[..., 
 
 
 def not_empty(*batch: tf.Tensor) -> tf.Tensor:
-    """Whether a batch has examples left."""
+    """Returns whether a batch has examples, bool scalar: a function for `Dataset.filter`."""
     return tf.shape(batch[0])[0] > 0

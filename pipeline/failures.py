@@ -13,18 +13,32 @@ class FailureBudgetError(ValueError):
 
 @dataclasses.dataclass
 class Failure:
-    """Why a file was skipped, and how many of its crops were asked for in vain."""
+    """Why a file was skipped.
+
+    Attributes:
+        reason: why it could not be decoded, in words.
+        occurrences: how many of its crops are missing.
+    """
 
     reason: str
     occurrences: int = 1
 
 
 class FailureLedger:
-    """Names and counts the files that a run skips. Safe to use from several threads.
+    """Records the files that a run skips. Several threads may use a ledger at once.
 
     Args:
-        total_files: number of files in the run, of which `max_failure_rate` is a share.
-        max_failure_rate: largest share of files, 0...1, that may be skipped.
+        total_files: number of files in the run.
+        max_failure_rate: the largest share of these files, 0...1, that may be skipped.
+
+    Raises:
+        ValueError: `max_failure_rate` is out of its range.
+
+    Example:
+        >>> ledger = FailureLedger(total_files=100, max_failure_rate=0.02)
+        >>> ledger.record("music/broken.mp3", "not recognised as audio")
+        >>> ledger.failures
+        {'music/broken.mp3': Failure(reason='not recognised as audio', occurrences=1)}
     """
 
     def __init__(self, total_files: int, max_failure_rate: float = 0.01):
@@ -37,15 +51,20 @@ class FailureLedger:
 
     @property
     def failures(self) -> dict[str, Failure]:
-        """A copy: path to failure, in order of path."""
+        """A copy of the failures by path, in order of path."""
         with self._lock:
             return {path: dataclasses.replace(self._failures[path]) for path in sorted(self._failures)}
 
     def record(self, path: str, reason: str, occurrences: int = 1) -> None:
-        """Adds a failed file, or another failure of one that is already known; the first reason stands.
+        """Records a failed file; of a file that failed before, adds the occurrences and keeps the first reason.
+
+        Args:
+            path: the file.
+            reason: why it could not be decoded.
+            occurrences: how many of its crops are missing because of this failure.
 
         Raises:
-            FailureBudgetError: this file is one too many.
+            FailureBudgetError: more files failed than the budget allows.
         """
         with self._lock:
             if path in self._failures:
@@ -58,7 +77,7 @@ class FailureLedger:
         """Raises FailureBudgetError if more files failed than the budget allows."""
         allowed = math.floor(self.max_failure_rate * self.total_files + 1e-9)
         with self._lock:
-            # No copy of many failures for each new one.
+            # Copied only when it is needed: a run may have many failures.
             failed = list(self._failures.items()) if len(self._failures) > allowed else []
         if failed:
             shown = "\n".join(f"  {path}: {failure.reason}" for path, failure in failed[:10])

@@ -1,7 +1,7 @@
 """The order of a training pass: which crop of which clip stands at each place.
 
-It is stateless, a function of (seed, epoch, place): a pass is an exact permutation without a shuffle buffer, and can be
-begun anywhere.
+The order has no state: it is a function of seed, epoch and place. So a pass is an exact permutation without a shuffle
+buffer, and may begin at any place.
 """
 
 from __future__ import annotations
@@ -22,8 +22,18 @@ class Order:
         crops_per_clip: how often each occurs.
         seed: the same seed and epoch give the same pass.
         epoch: number of the pass, from 0.
-        shuffle_clips: clips that are shuffled together at most, in a group; 0: all. A group is up to `RUNS_PER_GROUP` runs
-            of neighbouring clips from random places of the data set, so that it can be read nearly in order. Groups, and where their runs begin and end, differ from epoch to epoch.
+        shuffle_clips: how many clips are shuffled together at most, in a group; 0 shuffles all clips. A group consists of
+            up to `RUNS_PER_GROUP` runs of neighbouring clips from random places of the data set, so that it can be read
+            nearly in order. The groups and the bounds of their runs differ from epoch to epoch.
+
+    Raises:
+        ValueError: a setting is out of range.
+
+    Example:
+        >>> order = Order(clips=4, crops_per_clip=2, seed=0, epoch=0)
+        >>> clips = [int(order.draw(tf.constant(place, tf.int64))[0]) for place in range(order.examples)]
+        >>> sorted(clips)
+        [0, 0, 1, 1, 2, 2, 3, 3]
     """
 
     clips: int
@@ -40,12 +50,12 @@ class Order:
 
     @property
     def examples(self) -> int:
-        """Number of places."""
+        """The number of examples in the pass, and so of places."""
         return self.clips * self.crops_per_clip
 
     @property
     def group_clips(self) -> int:
-        """Clips in a group; the last group may have fewer."""
+        """The number of clips in a group; the last group may have fewer."""
         if not 0 < self.shuffle_clips < self.clips:
             return self.clips
         return self.shuffle_clips - self.shuffle_clips % self._run_clips
@@ -56,7 +66,7 @@ class Order:
 
     @property
     def has_groups(self) -> bool:
-        """Whether a pass goes through group after group."""
+        """Whether the pass has more than one group."""
         return self.group_clips < self.clips
 
     def draw(self, place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -66,7 +76,8 @@ class Order:
             place: int64 scalar.
 
         Returns:
-            Its clip, int64 scalar, and where in the clip its crop lies, float32 scalar from 0 (beginning) to 1 (end).
+            The example's clip, int64 scalar, and the position of its crop in the clip, float32 scalar from 0 (beginning)
+            to 1 (end).
         """
         example = self._example_of_group(place) if self.has_groups else self._shuffled(place, self.examples, self.epoch)
         # Another generator than the permutation's, with the same seed.
@@ -84,7 +95,7 @@ class Order:
         return example // clips * self.clips + self._clip(first + example % clips)
 
     def _clip(self, place: tf.Tensor) -> tf.Tensor:
-        """The clip at a place of the order by runs, in which every clip stands once."""
+        """Returns the clip at a place of the order of runs, in which every clip occurs once."""
         length = self._run_clips
         runs = self.clips // length  # of full length; what is left over comes last
         run = tf.minimum(place // length, runs)

@@ -13,6 +13,8 @@ from fuzz.target import input_rng
 
 from pipeline.mp3 import frames as mp3_frames
 
+pytestmark = pytest.mark.slow
+
 INPUTS = {"mp3_headers": 1000, "mp3_header_ops": 150, "decode_soundfile": 150, "decode_tfio": 60, "net": 0}
 
 

@@ -48,7 +48,7 @@ class Catalog:
     Attributes:
         tracks: one row a clip, with `COLUMNS`: track_id (int or str), path (str), label, split (one of `SPLITS`),
             artist, album and title ("" where unknown).
-        labels: the labels in sorted order; a label's place is its class index.
+        labels: the labels in sorted order; a label's index is its class index.
         notes: what the loader left out or assumed, one sentence each, for the user to read.
         multi_label: whether a row's label may be several, with `LABEL_SEPARATOR` between them.
     """
@@ -86,7 +86,7 @@ class Catalog:
         return [index[label] for label in tracks["label"]]
 
     def targets(self, tracks: pd.DataFrame) -> np.ndarray:
-        """What a model should say of each row.
+        """What a model should predict for each row.
 
         Returns:
             The class index int32 [rows]; or, where rows may have several labels, 1 for each that a row has and 0 for the
@@ -127,7 +127,7 @@ def make_catalog(
     if tracks.empty:
         raise CatalogError("expected at least one clip, found none; check --data_dir, --subset and --genres")
     if multi_label:
-        tracks = tracks.assign(label=[join_labels(own) for _, own in kept.groupby(level=0)])
+        tracks = tracks.assign(label=[join_labels(names) for _, names in kept.groupby(level=0)])
     return Catalog(tracks, tuple(sorted(set(wanted))), tuple(notes), multi_label)
 
 
@@ -179,7 +179,7 @@ def check_splits(catalog: Catalog, splits: Sequence[str] = SPLITS) -> None:
 
 
 def check_artists(tracks: pd.DataFrame) -> None:
-    """Refuses artists that stand in more than one split: a network would recognise the artist, not the genre.
+    """Refuses artists who have clips in more than one split: a network would recognise the artist, not the label.
 
     Raises:
         ArtistLeakError: naming the artists and counting their tracks.

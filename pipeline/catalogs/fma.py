@@ -57,8 +57,17 @@ def load_fma(
         keep_known_bad_clips: whether to keep the clips of FMA small that are known to be empty or wrongly cut.
         multi_label: whether a track may have several of the labels, such as a genre and a genre below it.
 
+    Returns:
+        The catalog, with FMA's own splits; its notes say which tracks were left out.
+
     Raises:
         CatalogError: a folder, table, column, subset or genre is not there.
+
+    Example:
+        >>> from pipeline.catalogs.fma import load_fma
+        >>> catalog = load_fma(fma_dir, subset="small")
+        >>> sorted(catalog.tracks["split"].unique())
+        ['test', 'training', 'validation']
     """
     if subset not in SUBSETS:
         raise CatalogError(f"expected subset to be one of {', '.join(SUBSETS)}, received {subset!r}")
@@ -155,17 +164,17 @@ def _read_tracks(path: Path) -> pd.DataFrame:
     absent = [".".join(column) for column in _COLUMNS if column not in header]
     if absent:
         raise CatalogError(f"expected the columns {', '.join(absent)} in {path}, found none of that name")
-    places = {0: "track_id"} | {header.index(column): name for column, name in _COLUMNS.items()}
-    if "track_id" not in places.values() or len(places) <= len(_COLUMNS):
+    name_of_column = {0: "track_id"} | {header.index(column): name for column, name in _COLUMNS.items()}
+    if "track_id" not in name_of_column.values() or len(name_of_column) <= len(_COLUMNS):
         raise CatalogError(f"expected the track ids in the first column of {path}, found another column there")
-    order = sorted(places)
+    order = sorted(name_of_column)
     try:
         tracks = pd.read_csv(
             path,
             skiprows=3 if has_index_row else 2,
             header=None,
             usecols=order,
-            names=[places.get(i, f"unused_{i}") for i in range(len(header))],
+            names=[name_of_column.get(i, f"unused_{i}") for i in range(len(header))],
             dtype=str,
             keep_default_na=False,
         )

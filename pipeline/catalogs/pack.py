@@ -21,13 +21,14 @@ from pipeline.catalogs.records import (
     catalog_identity,
     checked_index,
     index_name,
-    place_of,
     read_finished,
     read_manifest,
+    record_span,
 )
 from pipeline.failures import FailureLedger
+from pipeline.storage.atomic import atomic_write, write_file
 from pipeline.storage.clips import RECORD_HEADER_BYTES, clip_size, read_clip
-from pipeline.storage.files import hash_file, join, make_folder, os_errors, write_file, written_whole
+from pipeline.storage.files import hash_file, join, make_folder, os_errors
 from pipeline.storage.record_ops import read_record
 
 _RECORD_FOOTER_BYTES = 4  # its data's checksum
@@ -44,9 +45,9 @@ class PackError(ValueError):
 def pack_records(
     catalog: Catalog,
     output_dir: str,
-    num_shards: int,
-    source: dict[str, Any],
-    ledger: FailureLedger,
+    num_shards: int = 16,
+    source: dict[str, Any] | None = None,
+    ledger: FailureLedger | None = None,
     progress: Progress = lambda items, total: items,
 ) -> Manifest:
     """Packs a catalog's files into shards; goes on where an earlier call was interrupted.
@@ -59,7 +60,8 @@ def pack_records(
         output_dir: directory of the shards, local or any that tf.io.gfile writes.
         num_shards: number of shards, each with as many clips.
         source: where the clips come from, by name; for people, and for the message about other records.
-        ledger: where files that cannot be read are recorded; they have rows in the index, but no records.
+        ledger: where files that cannot be read are recorded; they have rows in the index, but no records. Left out, a
+            new one, which lets one file in a hundred fail.
         progress: wraps the iterable of clips and its length, for a progress bar.
 
     Returns:
@@ -72,7 +74,7 @@ def pack_records(
     """
     if not 1 <= num_shards <= len(catalog.tracks):
         raise CatalogError(f"expected num_shards from 1 to {len(catalog.tracks)} (the clips), received {num_shards}")
-    manifest = Manifest(source, catalog_identity(catalog), catalog.notes, (None,) * num_shards)
+    manifest = Manifest(source or {}, catalog_identity(catalog), catalog.notes, (None,) * num_shards)
     earlier = read_manifest(output_dir)
     if earlier is not None:
         if differing := _differences(earlier, manifest):
@@ -82,7 +84,7 @@ def pack_records(
                 + "\nUse the earlier flags to go on with these, or another --output_dir."
             )
         manifest = earlier
-    packing = _Packing(catalog.tracks, output_dir, manifest, ledger)
+    packing = _Packing(catalog.tracks, output_dir, manifest, ledger or FailureLedger(len(catalog.tracks)))
     for _ in progress(packing.run(), len(catalog.tracks)):
         pass
     return packing.manifest
@@ -108,8 +110,8 @@ def verify_records(output_dir: str, progress: Progress = lambda items, total: it
         try:
             index = checked_index(output_dir, shard)
             if hash_file(path)[1] != shard.sha256:
-                places = [place_of(output_dir, shard, row) for row in index]
-                damaged = [place.original for place in places if place.length and not _is_intact(str(place))]
+                spans = [record_span(output_dir, shard, row) for row in index]
+                damaged = [span.original for span in spans if span.length and not _is_intact(str(span))]
                 problems.append(f"{path} has another checksum; damaged clips: {', '.join(damaged) or 'none'}")
         except (CatalogError, OSError) as error:
             problems.append(str(error))
@@ -163,7 +165,7 @@ class _Packing:
         """Writes a shard and its index; yields after each clip."""
         path, index_path = join(self._output_dir, name), join(self._output_dir, index_name(name))
         rows: list[IndexRow] = []
-        with written_whole(path) as temporary:
+        with atomic_write(path) as temporary:
             position = 0
             with os_errors(), tf.io.TFRecordWriter(temporary) as writer:
                 for track in tracks[list(COLUMNS)].itertuples(index=False, name=None):
@@ -174,7 +176,7 @@ class _Packing:
                     else:
                         record = _serialize(columns, audio)
                         writer.write(record)
-                        # Of the same bytes at another place, any is right.
+                        # Where the same bytes occur twice in a record, either position is right.
                         rows.append([*track, position, RECORD_HEADER_BYTES + record.index(audio), len(audio)])
                         position += RECORD_HEADER_BYTES + len(record) + _RECORD_FOOTER_BYTES
                     yield

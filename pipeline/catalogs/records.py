@@ -1,7 +1,7 @@
 """Record shards: TFRecord files that hold a data set's audio files, as they are, and its catalog.
 
 Each record is a tf.train.Example with the features track_id, label, split, artist, album, title, path and audio (the
-bytes of the file), which any program reads with tf.data.TFRecordDataset. Beside each shard stands an index of where its
+bytes of the file), which any program reads with tf.data.TFRecordDataset. Beside each shard is an index of where its
 clips' bytes are, so that a clip, or the part of it that a crop needs, is read without the rest; and beside all of them a
 manifest with their checksums. The shards hold the catalog's rows in its order.
 """
@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.catalogs.catalog import COLUMNS, SPLITS, Catalog, CatalogError, make_catalog
-from pipeline.storage.clips import Place
+from pipeline.storage.clips import RecordSpan
 from pipeline.storage.files import file_size, is_file, join, read_file
 
 MANIFEST_FILE = "manifest.json"
@@ -35,7 +35,7 @@ class Shard:
 
     Attributes:
         file: its name.
-        clips: rows of the catalog that it stands for.
+        clips: number of rows of the catalog that it holds.
         bytes: its size.
         sha256: its checksum.
         index_sha256: that of its index.
@@ -70,22 +70,31 @@ class Manifest:
 
 
 def load_records(data_dir: str, genres: Sequence[str] = (), multi_label: bool = False) -> Catalog:
-    """Loads the catalog that was packed, in its order; its paths are places in the shards.
+    """Loads the catalog that was packed, in its order; its paths name records in the shards.
 
     Args:
         data_dir: directory of records, local or any that tf.io.gfile reads.
         genres: labels to keep, whatever their case; empty means all.
         multi_label: whether a clip may have several labels; it has those with which it was packed.
 
+    Returns:
+        The catalog that was packed, but for its paths.
+
     Raises:
         CatalogError: there are no records, they are not finished, or a shard is not what the manifest says.
+
+    Example:
+        >>> from pipeline.catalogs.records import load_records
+        >>> catalog = load_records(records_dir)
+        >>> sorted(catalog.tracks["split"].unique())
+        ['test', 'training', 'validation']
     """
     manifest, shards = read_finished(data_dir)
     with ThreadPoolExecutor(_READERS) as pool:  # for remote directories, where each file is a request
         indexes = list(pool.map(lambda shard: checked_index(data_dir, shard), shards))
     tracks = pd.DataFrame([row[: len(COLUMNS)] for index in indexes for row in index], columns=list(COLUMNS))
     tracks["path"] = [
-        str(place_of(data_dir, shard, row)) for shard, index in zip(shards, indexes, strict=True) for row in index
+        str(record_span(data_dir, shard, row)) for shard, index in zip(shards, indexes, strict=True) for row in index
     ]
     return make_catalog(tracks, genres, manifest.notes, multi_label)
 
@@ -184,10 +193,14 @@ def checked_index(data_dir: str, shard: Shard) -> list[list[Any]]:
     return _read_index(data_dir, shard)
 
 
-def place_of(data_dir: str, shard: Shard, row: Sequence[Any]) -> Place:
-    """The place of a clip, from its row of the shard's index; in a shard that does not exist if it was not packed."""
+def record_span(data_dir: str, shard: Shard, row: Sequence[Any]) -> RecordSpan:
+    """Reads where a clip's record is from its row of the shard's index.
+
+    Returns:
+        The span; of a clip that was not packed, a span in a shard that does not exist.
+    """
     *_, record, skip, length = row
     original = row[COLUMNS.index("path")]
     if record is None:
-        return Place(join(data_dir, _NOT_PACKED), 0, 0, 0, original)
-    return Place(join(data_dir, shard.file), record, skip, length, original)
+        return RecordSpan(join(data_dir, _NOT_PACKED), 0, 0, 0, original)
+    return RecordSpan(join(data_dir, shard.file), record, skip, length, original)

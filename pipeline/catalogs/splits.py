@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from pipeline.catalogs.catalog import CatalogError
+from pipeline.catalogs.catalog import SPLITS, Catalog, CatalogError
 
 _MAX_FOLDS = 10
+_SPLIT_NAMES = {name: name for name in SPLITS} | {"train": "training", "val": "validation", "valid": "validation"}
+
+
+def complete_splits(catalog: Catalog, seed: int = 0) -> Catalog:
+    """Gives the splits of a table their own names, or makes splits if no row has one.
+
+    Args:
+        catalog: its column `split` may be empty, or hold "train", "val" and "valid", in any case.
+        seed: of the splits, if none are given.
+
+    Returns:
+        The catalog with one of `SPLITS` in every row, and a note if they were made here.
+
+    Raises:
+        CatalogError: a name is unknown, some rows have no split and others do, or a label has too few clips.
+    """
+    tracks = catalog.tracks
+    split = tracks["split"].fillna("").str.strip().str.lower()
+    if (split == "").all():
+        split, note = assign_splits(tracks, catalog.label_names(tracks), seed)
+        return dataclasses.replace(catalog, tracks=tracks.assign(split=split), notes=(*catalog.notes, note))
+    unknown = sorted(set(split) - set(_SPLIT_NAMES))
+    if unknown:
+        found = ", ".join(repr(name) for name in unknown)
+        raise CatalogError(
+            f"expected every split to be one of {', '.join(_SPLIT_NAMES)}, found {found}; mend the table"
+        )
+    return dataclasses.replace(catalog, tracks=tracks.assign(split=split.map(_SPLIT_NAMES)))
 
 
 def assign_splits(tracks: pd.DataFrame, labels: pd.Series, seed: int = 0) -> tuple[pd.Series, str]:
@@ -83,7 +112,7 @@ class _GroupFolds(StratifiedGroupKFold):
 
 def artist_groups(tracks: pd.DataFrame) -> pd.Series:
     """The group of each row: its artist, its album where only that is known, or else itself."""
-    own = pd.Series([f"clip {i}" for i in range(len(tracks))], index=tracks.index)
+    alone = pd.Series([f"clip {i}" for i in range(len(tracks))], index=tracks.index)
     return ("artist " + tracks["artist"]).where(
-        tracks["artist"] != "", ("album " + tracks["album"]).where(tracks["album"] != "", own)
+        tracks["artist"] != "", ("album " + tracks["album"]).where(tracks["album"] != "", alone)
     )

@@ -1,24 +1,23 @@
-"""From crops to batches of waveforms: the decoders within tf.data."""
+"""Decoding inside tf.data by any decoder of the registry: from clips to their windows, and from crops to batches."""
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from pipeline.decoding import tfio_decoder as mp3_graph
-from pipeline.decoding.soundfile_decoder import DecodeError, decode_crop, fit_length
-
-DECODERS = ("soundfile", "tfio")
+from pipeline import windows
+from pipeline.decoding.decoder import DecodeError, PythonDecoder
+from pipeline.decoding.registry import get_decoder
 
 Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # waveform [batch, samples], row [batch], error [batch], "" for none
 
 
 def path_table(paths: Sequence[str]) -> tf.Tensor:
-    """The paths as a string tensor [paths]."""
+    """Returns the paths as a string tensor [paths]."""
     return tf.constant([os.fsencode(path) for path in paths])  # bytes: a name need not be text
 
 
@@ -36,50 +35,89 @@ def decoded_batches(
     Batches are cut before failures are dropped, so a bad file shortens its own batch and shifts no other.
 
     Args:
-        crops: (row int64, position float32), both scalar: a clip's place in the table, and where in it the crop lies.
+        crops: (row int64, position float32), both scalar: a clip's row in the table, and where in the clip the crop lies.
         table: from `path_table`.
         sample_rate_hz: rate of the waveforms.
         crop_samples: length of a crop; 0 for whole clips.
         batch_size: crops a batch.
-        decoder: one of `DECODERS`.
+        decoder: name in the registry.
         workers: parallel decodes.
 
     Returns:
         A dataset of `Batch`.
     """
+    module: Any = get_decoder(decoder).load()
 
-    def decode_crop_by_ops(row: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        waveform, error = mp3_graph.decode_file(table[row], sample_rate_hz, crop_samples, position)
+    def decode_crop(row: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        waveform, error = module.decode_crop(table[row], sample_rate_hz, crop_samples, position)
         return waveform, row, error
 
     def decode_batch(row: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, ...]:
         # Declared stateless: a stateful op would lose its parallelism under op determinism, and this one is a function
         # of its inputs.
         waveform, error = tf.numpy_function(
-            functools.partial(_decode_batch, sample_rate_hz, crop_samples),
+            lambda paths, positions: _decode_batch(module, sample_rate_hz, crop_samples, paths, positions),
             [tf.gather(table, row), position],
             [tf.float32, tf.string],
             stateful=False,
         )
         return tf.ensure_shape(waveform, [None, crop_samples or None]), row, tf.ensure_shape(error, [None])
 
-    if decoder == "tfio":
-        decoded = crops.map(decode_crop_by_ops, num_parallel_calls=workers)
+    if get_decoder(decoder).is_graph_native:
+        decoded = crops.map(decode_crop, num_parallel_calls=workers)
         return decoded.batch(batch_size) if crop_samples else decoded.padded_batch(batch_size)
     # A batch a call, rather than a crop: fewer calls into Python, and no copy into the batch by one thread.
     return crops.batch(batch_size).map(decode_batch, num_parallel_calls=workers)
 
 
+def window_crops(table: tf.Tensor, crop_seconds: float, decoder: str, workers: int) -> tf.data.Dataset:
+    """Finds the windows of every clip, in order (see `pipeline.windows`).
+
+    Args:
+        table: from `path_table`.
+        crop_seconds: length of a window; 0 for whole clips.
+        decoder: name in the registry.
+        workers: clips whose lengths are read in parallel.
+
+    Returns:
+        A dataset of crops, as `decoded_batches` expects them. A clip that cannot be decoded has one window.
+    """
+    module: Any = get_decoder(decoder).load()
+
+    def count_in_python(path: bytes) -> np.int64:
+        return np.int64(module.count_windows(os.fsdecode(path), crop_seconds))
+
+    def count(row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        if get_decoder(decoder).is_graph_native:
+            return row, module.count_windows(table[row], crop_seconds)
+        windows_of_clip = tf.numpy_function(count_in_python, [table[row]], tf.int64, stateful=False)
+        return row, tf.ensure_shape(windows_of_clip, [])
+
+    def spread(row: tf.Tensor, count: tf.Tensor) -> tf.data.Dataset:
+        float_count = tf.cast(count, tf.float32)
+
+        def place(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return row, windows.window_position(tf.cast(index, tf.float32), float_count, tf.math)
+
+        return tf.data.Dataset.range(count).map(place)
+
+    rows = tf.data.Dataset.range(len(table))
+    return rows.map(count, num_parallel_calls=workers).flat_map(spread)
+
+
 def _decode_batch(
-    sample_rate_hz: int, crop_samples: int, paths: np.ndarray, positions: np.ndarray
+    module: PythonDecoder, sample_rate_hz: int, crop_samples: int, paths: np.ndarray, positions: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     waveforms, errors = [], []
     for path, position in zip(paths, positions, strict=True):
         try:
-            waveform, error = decode_crop(os.fsdecode(path), sample_rate_hz, crop_samples, float(position)), b""
+            waveform, error = module.decode_crop(os.fsdecode(path), sample_rate_hz, crop_samples, float(position)), b""
         except DecodeError as failure:
             waveform, error = np.zeros(crop_samples or 1, np.float32), str(failure).encode()
         waveforms.append(waveform)
         errors.append(error)
     longest = max(len(waveform) for waveform in waveforms)  # they differ for whole clips only
-    return np.stack([fit_length(waveform, longest) for waveform in waveforms]), np.array(errors, object)
+    batch = np.zeros((len(waveforms), longest), np.float32)
+    for padded, waveform in zip(batch, waveforms, strict=True):
+        padded[: len(waveform)] = waveform
+    return batch, np.array(errors, object)

@@ -1,8 +1,8 @@
-"""Sample-rate conversion as TensorFlow ops, for graphs that must not leave TensorFlow: exports and graph-native decoding.
+"""Converts sample rates by TensorFlow ops, for graphs that must not leave TensorFlow: exports and graph-native decoding.
 
-A windowed-sinc polyphase FIR (Smith, "Digital Audio Resampling", ccrma.stanford.edu/~jos/resample) whose band edges are
-those of soxr's HQ quality, so that it may stand in for it: flat to 0.91 of the lower rate's half, silent from that half
-on. The source rate is a tensor; the filter is designed in the graph for it.
+The filter is a windowed-sinc polyphase FIR (Smith, "Digital Audio Resampling", ccrma.stanford.edu/~jos/resample). Its band
+edges are those of soxr's HQ quality, so that it can replace soxr: flat up to 0.91 of half the lower rate, silent from half
+the lower rate on. The source rate is a tensor, so the filter is designed inside the graph.
 """
 
 from __future__ import annotations
@@ -75,7 +75,14 @@ def _convert(waveform: tf.Tensor, source_hz: tf.Tensor, target_hz: int) -> tf.Te
 
 
 def _kernel(distance: tf.Tensor) -> tf.Tensor:
-    """Weights [width, outputs] of inputs at these distances, in samples at the lower rate; those of an output add to 1."""
+    """Returns weights for inputs at these distances in samples at the lower rate; the weights of an output add to 1.
+
+    Args:
+        distance: float64 [width, outputs].
+
+    Returns:
+        float32 [width, outputs].
+    """
     place = tf.minimum(tf.abs(distance), _HALF_WIDTH) * _TABLE_STEPS
     below = tf.cast(place, tf.int32)
     fraction = tf.cast(place - tf.cast(below, tf.float64), tf.float32)
@@ -86,7 +93,7 @@ def _kernel(distance: tf.Tensor) -> tf.Tensor:
 
 @functools.cache
 def _kernel_table() -> np.ndarray:
-    """Half the impulse response at `_TABLE_STEPS` points a sample at the lower rate, for linear interpolation."""
+    """Returns half the impulse response at `_TABLE_STEPS` points a sample at the lower rate, for linear interpolation."""
     distance = np.arange(int(_HALF_WIDTH * _TABLE_STEPS) + 2) / _TABLE_STEPS
     window = np.i0(_BETA * np.sqrt(np.maximum(1 - (distance / _HALF_WIDTH) ** 2, 0))) * (distance < _HALF_WIDTH)
     return (np.sinc(_CUTOFF * distance) * window / np.i0(_BETA)).astype(np.float32)

@@ -1,7 +1,7 @@
-"""From a file to a mono waveform at the model's sample rate: the only decoder by soundfile and soxr.
+"""Decodes a file to a mono waveform at the model's sample rate, with soundfile and soxr: the default decoder.
 
-A crop costs a seek and a read of just its own seconds. In an MP3 the seek takes no time, whatever the length of the file;
-that of a variable bit rate is read through once before.
+Decoding a crop costs a seek and a read of the crop's own seconds. In an MP3 the seek takes no time, however long the file
+is; an MP3 of variable bit rate is read once as a whole before its first crop.
 """
 
 from __future__ import annotations
@@ -10,61 +10,46 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import soundfile
 import soxr
 
-from pipeline.decoding.buffers import Scratch, borrowed_scratch
+from pipeline import windows
+from pipeline.decoding.buffers import Buffers, buffer_pool
+from pipeline.decoding.decoder import AudioInfo, DecodeError
+from pipeline.decoding.sound_files import open_sound
 from pipeline.mp3 import excerpt as mp3_excerpt
 from pipeline.mp3 import frames as mp3_frames
-from pipeline.mp3 import length as mp3_length
-from pipeline.storage.clips import clip_size, clip_version, find_place, open_clip
+from pipeline.storage.clips import clip_version
 
-# Of a crop: open, seek or bytes; libsndfile; sum of the channels; rate, mean and check.
+# The stages of decoding a crop: open and seek, or read its bytes; libsndfile; sum of the channels; rate, mean and check.
 STAGES = ("read", "decode", "mono", "resample")
-Lap = Callable[[str], object]
-# A longer clip in a shard is read through calls back into Python, which wait for its lock, but only where it is needed.
-_MAX_IN_MEMORY_BYTES = 1 << 24
+OnStage = Callable[[str], object]
 
 
-def _no_lap(stage: str) -> None:
+def _ignore_stage(stage: str) -> None:
     """Measures nothing."""
 
 
-class DecodeError(ValueError):
-    """A file that holds no usable audio where it was asked for; the message is the reason, without the path."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class AudioInfo:
-    """What a file's header says, with an MP3's length counted where the header does not give it.
-
-    Attributes:
-        sample_rate_hz: the file's own rate.
-        channels: number of channels.
-        samples: length in samples at that rate.
-    """
-
-    sample_rate_hz: int
-    channels: int
-    samples: int
-
-    @property
-    def duration_seconds(self) -> float:
-        """Length in seconds."""
-        return self.samples / self.sample_rate_hz
-
-
 def read_info(path: str | os.PathLike[str]) -> AudioInfo:
-    """Reads a file's rate, channels and length without decoding it.
+    """Reads a file's rate, channels and length without decoding the file.
+
+    Args:
+        path: an audio file, or a clip's path in a record shard.
+
+    Returns:
+        The file's own rate, channels and length.
 
     Raises:
         DecodeError: the file cannot be opened as audio.
+
+    Example:
+        >>> info = read_info(path)  # an MP3 of 6 s in stereo
+        >>> info.sample_rate_hz, info.channels, info.samples
+        (44100, 2, 264600)
     """
-    with _open(path) as (sound, samples):
+    with open_sound(path) as (sound, samples):
         return AudioInfo(sound.samplerate, sound.channels, samples)
 
 
@@ -73,47 +58,75 @@ def decode_crop(
     sample_rate_hz: int,
     crop_samples: int,
     position: float = 0.0,
-    lap: Lap = _no_lap,
+    on_stage: OnStage = _ignore_stage,
 ) -> np.ndarray:
-    """Decodes one crop of a file: seek, read, mono, resample.
+    """Decodes one crop of a file to a mono waveform.
 
     Args:
-        path: an audio file of any rate and number of channels that libsndfile reads, or its place in a record shard.
+        path: an audio file of any rate and number of channels that libsndfile reads, or a clip's path in a record shard.
         sample_rate_hz: rate of the returned waveform.
         crop_samples: length of the returned waveform in samples at `sample_rate_hz`; a clip that ends earlier is
             padded with zeros. 0 decodes the whole clip.
         position: where the crop starts, as a fraction of the possible starts: 0 is the beginning of the clip, 1 is
             as late as the crop still fits.
-        lap: called with the name of each of `STAGES` as it ends, for measurements.
+        on_stage: called with the name of each of `STAGES` when the stage ends, for measurements.
 
     Returns:
         float32 [crop_samples] (or [samples of the whole clip]), nominally in -1...1.
 
     Raises:
         DecodeError: nothing usable could be decoded.
+
+    Example:
+        >>> waveform = decode_crop(path, sample_rate_hz=22050, crop_samples=5 * 22050, position=0.5)
+        >>> waveform.shape, waveform.dtype
+        ((110250,), dtype('float32'))
     """
-    crop = _Crop(os.fspath(path), sample_rate_hz, crop_samples, position, lap)
-    with borrowed_scratch() as scratch:
-        total, info = _read_excerpt(crop, scratch) or _read_crop(crop, scratch)
+    crop = _Crop(os.fspath(path), sample_rate_hz, crop_samples, position, on_stage)
+    with buffer_pool.borrow() as buffers:
+        total, info = _read_excerpt(crop, buffers) or _read_crop(crop, buffers)
         if info.sample_rate_hz != sample_rate_hz:
             total = soxr.resample(total, info.sample_rate_hz, sample_rate_hz)
         waveform = _mean(total, info.channels)
-        lap("resample")
+        on_stage("resample")
     return fit_length(waveform, crop_samples) if crop_samples else waveform
 
 
-def decode_blocks(path: str | os.PathLike[str], block_samples: int = 1 << 18) -> Iterator[np.ndarray]:
-    """Decodes a whole file in blocks of mono float32 [<= block_samples] at the file's own rate.
+def count_windows(path: str | os.PathLike[str], crop_seconds: float) -> int:
+    """Returns how many windows cover a file, and 1 for a file that cannot be opened.
 
-    soundfile seeks after each block, and libmpg123's seek may spoil a frame of an MP3 of variable bit rate
-    (`pipeline.mp3.excerpt`): for lengths and checks, not for features.
+    Args:
+        path: an audio file, or a clip's path in a record shard.
+        crop_seconds: length of a window; 0 means the whole clip.
+    """
+    if crop_seconds == 0:
+        return 1
+    try:
+        info = read_info(path)
+    except DecodeError:
+        return 1  # decoding that one window records the reason
+    return int(windows.window_count(info.samples, info.sample_rate_hz, crop_seconds))
+
+
+def decode_blocks(path: str | os.PathLike[str], block_samples: int = 1 << 18) -> Iterator[np.ndarray]:
+    """Decodes a whole file in blocks, for lengths and checks.
+
+    The blocks are not meant for features: soundfile seeks after each block, and libmpg123's seek may spoil a frame of an
+    MP3 of variable bit rate (see `pipeline.mp3.excerpt`).
+
+    Args:
+        path: an audio file, or a clip's path in a record shard.
+        block_samples: length of a block; the last one may be shorter.
+
+    Yields:
+        Mono float32 [block_samples] at the file's own rate.
 
     Raises:
         DecodeError: the file cannot be opened, breaks off, or holds no audio.
     """
-    with _open(path) as (sound, samples):
+    with open_sound(path) as (sound, samples):
         for start in range(0, samples, block_samples):
-            total = _read_sum(sound, start, min(block_samples, samples - start), Scratch(), _no_lap)
+            total = _read_sum(sound, start, min(block_samples, samples - start), Buffers(), _ignore_stage)
             yield _mean(total, sound.channels)
 
 
@@ -126,51 +139,6 @@ def fit_length(waveform: np.ndarray, samples: int) -> np.ndarray:
     return fitted
 
 
-@contextmanager
-def _open(path: str | os.PathLike[str]) -> Iterator[tuple[soundfile.SoundFile, int]]:
-    """Opens a file; yields it with its true number of samples. Every failure in the block becomes a DecodeError."""
-    path = os.fspath(path)
-    try:
-        with _open_sound(path) as sound:
-            samples = sound.frames
-            counted = mp3_length.counted_samples(path, *clip_version(path)) if sound.format == "MP3" else samples
-            if counted is None:
-                yield sound, _credible(samples, sound.samplerate, path)
-                return
-            if counted <= samples:
-                yield sound, _positive(counted)
-                return
-        # libsndfile would stop early: show it the stream behind an Info frame that states the true length.
-        with soundfile.SoundFile(mp3_length.with_info_frame(path)) as sound:
-            yield sound, _positive(sound.frames)
-    except soundfile.LibsndfileError as error:
-        raise DecodeError(_open_failure(path, error)) from error
-    except FileNotFoundError as error:
-        raise DecodeError("file not found") from error
-    except (OSError, RuntimeError, TypeError, MemoryError) as error:
-        raise DecodeError(f"cannot be read: {error}") from error
-
-
-@contextmanager
-def _open_sound(path: str) -> Iterator[soundfile.SoundFile]:
-    """Opens a clip as libsndfile would its file, wherever its bytes are."""
-    if find_place(path) is None:
-        with soundfile.SoundFile(os.fsencode(path)) as sound:  # bytes: a name need not be text
-            yield sound
-        return
-    with open_clip(path) as file, borrowed_scratch() as scratch:
-        in_memory = file.size <= _MAX_IN_MEMORY_BYTES
-        try:
-            sound = soundfile.SoundFile(scratch.file_of([file.read()]) if in_memory else file, closefd=False)
-        except soundfile.LibsndfileError:
-            # Where the contents leave doubt, as of an MP3 behind junk, libsndfile goes by the name.
-            file.seek(0)
-            with scratch.named_file([file.read()], Path(path).suffix) as name:
-                sound = soundfile.SoundFile(name)
-        with sound:
-            yield sound
-
-
 @dataclasses.dataclass(frozen=True)
 class _Crop:
     """The arguments of `decode_crop`."""
@@ -179,55 +147,66 @@ class _Crop:
     sample_rate_hz: int
     crop_samples: int
     position: float
-    lap: Lap
+    on_stage: OnStage
 
-    def place(self, info: AudioInfo) -> tuple[int, int]:
-        """Where it starts and how long it is, in samples of the file."""
-        wanted = min(info.samples, -(-self.crop_samples * info.sample_rate_hz // self.sample_rate_hz)) or info.samples
-        return round(self.position * (info.samples - wanted)), wanted
+    def span(self, info: AudioInfo) -> tuple[int, int]:
+        """Returns where the crop starts and how long it is, in samples of the file."""
+        start, length = windows.crop_span(
+            info.samples, info.sample_rate_hz, self.crop_samples, self.sample_rate_hz, self.position
+        )
+        return int(start), int(length)
 
 
-def _read_crop(crop: _Crop, scratch: Scratch) -> tuple[np.ndarray, AudioInfo]:
-    """Reads a crop by libsndfile's own seek: the sum of its channels [samples], in scratch memory."""
-    with _open(crop.path) as (sound, samples):
+def _read_crop(crop: _Crop, buffers: Buffers) -> tuple[np.ndarray, AudioInfo]:
+    """Reads a crop by libsndfile's own seek; returns the sum of its channels [samples], in borrowed memory."""
+    with open_sound(crop.path) as (sound, samples):
         info = AudioInfo(sound.samplerate, sound.channels, samples)
-        start, wanted = crop.place(info)
+        start, wanted = crop.span(info)
         if start:
             sound.seek(start)
-        crop.lap("read")
-        return _read_sum(sound, start, wanted, scratch, crop.lap), info
+        crop.on_stage("read")
+        return _read_sum(sound, start, wanted, buffers, crop.on_stage), info
 
 
-def _read_excerpt(crop: _Crop, scratch: Scratch) -> tuple[np.ndarray, AudioInfo] | None:
-    """The same from an MP3 of which only the crop's bytes are read; None where that cannot be."""
+def _read_excerpt(crop: _Crop, buffers: Buffers) -> tuple[np.ndarray, AudioInfo] | None:
+    """Does the same for an MP3 by reading the crop's bytes alone; returns None where that is impossible."""
     known = _seekable(crop.path, *clip_version(crop.path)) if crop.crop_samples else None
     if known is None:
         return None
     mp3, info = known
-    start, wanted = crop.place(info)
+    start, wanted = crop.span(info)
     try:
         cut = mp3.cut(crop.path, start, wanted)
         if cut is None:
             return None
         data, first = cut
-        with soundfile.SoundFile(scratch.file_of(data), closefd=False) as sound:
+        with soundfile.SoundFile(buffers.file_of(data), closefd=False) as sound:
             if sound.channels != info.channels:
                 return None
-            crop.lap("read")
-            return _read_sum(sound, start, wanted, scratch, crop.lap, skip=start - first), info
+            crop.on_stage("read")
+            return _read_sum(sound, start, wanted, buffers, crop.on_stage, skip=start - first), info
     except (OSError, RuntimeError, DecodeError):
         return None  # whatever is wrong, the file itself will say it better
 
 
 def _read_sum(
-    sound: soundfile.SoundFile, start: int, wanted: int, scratch: Scratch, lap: Lap, skip: int = 0
+    sound: soundfile.SoundFile, start: int, wanted: int, buffers: Buffers, on_stage: OnStage, skip: int = 0
 ) -> np.ndarray:
-    """Reads the sum of the channels, float32 [wanted], from where the file stands, zero-padded within the tolerance.
+    """Reads the sum of the channels from where the file stands; pads it with zeros within the tolerance.
 
-    The array may be scratch memory. `start` is the place in the whole clip; so many samples before it are skipped.
+    Args:
+        sound: the file; its position is `skip` samples before the crop.
+        start: where the crop begins in the clip, for messages.
+        wanted: length of the crop in samples.
+        buffers: memory that the returned array may lie in.
+        on_stage: called at the end of each stage.
+        skip: samples to leave out before the crop.
+
+    Returns:
+        float32 [wanted].
     """
-    audio = sound.read(out=scratch.array("audio", skip + wanted, sound.channels))[skip:]  # [samples, channels]
-    lap("decode")
+    audio = sound.read(out=buffers.array("audio", skip + wanted, sound.channels))[skip:]  # [samples, channels]
+    on_stage("decode")
     if len(audio) < wanted - mp3_frames.TRUNCATION_TOLERANCE_SECONDS * sound.samplerate or (
         start == 0 and len(audio) == 0
     ):
@@ -236,13 +215,13 @@ def _read_sum(
     total = audio[:, 0]
     # Adding columns is several times faster than audio.mean(axis=1), which strides over pairs.
     for channel in range(1, audio.shape[1]):
-        total = np.add(total, audio[:, channel], out=scratch.array("sum", len(audio), 1)[:, 0])
-    lap("mono")
+        total = np.add(total, audio[:, channel], out=buffers.array("sum", len(audio), 1)[:, 0])
+    on_stage("mono")
     return total if len(total) == wanted else fit_length(total, wanted)
 
 
 def _mean(total: np.ndarray, channels: int) -> np.ndarray:
-    """The mean of the channels as a new array, from their sum; checked."""
+    """Returns the mean of the channels as a new array, from their sum, after checking the samples."""
     waveform = total * np.float32(1 / channels)
     if not np.isfinite(waveform.sum()):
         raise DecodeError("holds samples that are not finite numbers")
@@ -251,44 +230,18 @@ def _mean(total: np.ndarray, channels: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=200_000)
 def _seekable(path: str, *version: int) -> tuple[mp3_excerpt.SeekableMp3, AudioInfo] | None:
-    """Describes an MP3. Cached, by the file's version too: it costs as much as a seek."""
+    """Indexes an MP3's frames. The result is cached under the file's version too: it costs as much as a seek."""
     del version
     if not hasattr(os, "memfd_create"):
         return None  # not Linux
     try:
-        mp3 = mp3_excerpt.describe(path)
+        mp3 = mp3_excerpt.index_mp3(path)
         if mp3 is None:
             return None
         info = read_info(path)
         if not mp3.states_length and info.samples == mp3.frame_count * mp3.header.samples:
-            # `_open` reads it as it is, without an Info frame.
+            # `open_sound` reads it as it is, without an Info frame.
             mp3 = dataclasses.replace(mp3, lead_samples=mp3_excerpt.DECODER_DELAY_SAMPLES)
         return mp3, info
     except (OSError, DecodeError):
         return None
-
-
-def _open_failure(path: str, error: soundfile.LibsndfileError) -> str:
-    try:
-        if clip_size(path) == 0:
-            return "empty file"
-    except OSError:
-        return "file not found"
-    # libsndfile 1.2 answers "File does not exist …" (code 7) for any MP3-like file in which it finds no frame.
-    return "not recognised as audio" if error.code == 7 else f"not decodable: {error.error_string.rstrip('.')}"
-
-
-def _positive(samples: int) -> int:
-    if samples <= 0:
-        raise DecodeError("holds no audio")
-    return samples
-
-
-def _credible(samples: int, sample_rate_hz: int, path: str) -> int:
-    """Returns the length that an MP3's header promises, unless no file of its size can hold that much."""
-    file_bytes = clip_size(path)
-    tolerance = mp3_frames.TRUNCATION_TOLERANCE_SECONDS * sample_rate_hz
-    if samples > mp3_frames.MAX_SAMPLES_PER_BYTE * file_bytes + tolerance:
-        promised = samples / sample_rate_hz
-        raise DecodeError(f"truncated: its header promises {promised:.2f} s, more than its {file_bytes} bytes can hold")
-    return _positive(samples)

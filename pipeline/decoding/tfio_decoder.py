@@ -1,9 +1,9 @@
-"""MP3 bytes to a waveform as TensorFlow ops, by tensorflow-io: for graphs that are saved or sent to other processes.
+"""Decodes MP3s to waveforms by TensorFlow ops alone, with tensorflow-io: for graphs that are saved or sent elsewhere.
 
-The default decoder (`pipeline.decoding.soundfile_decoder`) is faster and reads every format, but is Python, which no graph can hold.
-`tensorflow_io.audio.decode_mp3` refuses clips that were cut from longer MP3s, as all of FMA's are: their Info frame
-promises more than can be decoded (tensorflow/io#1785). So the stream is handed to it from the first frame of audio on.
-It does not say the sample rate either, which is read here from that frame's header.
+The default decoder (`pipeline.decoding.soundfile_decoder`) is faster and reads every format, but it is Python code, which a
+graph cannot hold. `tensorflow_io.audio.decode_mp3` refuses clips that were cut from longer MP3s, as all of FMA's are:
+their Info frame promises more than can be decoded (tensorflow/io#1785). So this module passes it the stream from the first
+frame of audio on. It does not return the sample rate either; this module reads the rate from that frame's header.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from pipeline import windows
 from pipeline.decoding.resample import resample
 from pipeline.mp3 import frames as mp3_frames
 from pipeline.mp3.header_ops import Stream, byte_place, next_frame, read_stream
@@ -47,13 +48,13 @@ def load_ops() -> Any:
     return core_ops
 
 
-def decode_file(
+def decode_crop(
     path: tf.Tensor, sample_rate_hz: int, crop_samples: int, position: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Decodes a crop of an MP3 file, or with `crop_samples=0` all of it, to mono at a given rate.
 
     Args:
-        path: string scalar, of a file or of a place in a record shard.
+        path: string scalar, of a file or of a clip in a record shard.
         sample_rate_hz: rate of the returned waveform.
         crop_samples: its length in samples; 0: the whole clip's.
         position: where the crop starts, as a fraction of the possible starts, 0...1.
@@ -70,20 +71,28 @@ def decode_file(
     return waveform, tf.where(mp3 == "", "empty file, or it cannot be read", error)
 
 
-def count_file_crops(path: tf.Tensor, crop_seconds: float) -> tf.Tensor:
-    """Number of crops that cover an MP3 file, int64 scalar: ceil(duration / crop_seconds), and 1 for whole clips."""
+def count_windows(path: tf.Tensor, crop_seconds: float) -> tf.Tensor:
+    """Returns how many windows cover an MP3 file, and 1 for a file that cannot be decoded.
+
+    Args:
+        path: string scalar, of a file or of a clip in a record shard.
+        crop_seconds: length of a window; 0 means the whole clip.
+
+    Returns:
+        int64 scalar.
+    """
     if crop_seconds == 0:
         return tf.constant(1, tf.int64)
     stream = read_stream(_read(path))
-    crops = tf.math.ceil(clip_samples(stream) / tf.math.ceil(crop_seconds * _rate(stream)))
-    return tf.where(stream.found & stream.is_credible, tf.cast(tf.maximum(crops, 1), tf.int64), 1)
+    count = windows.window_count(clip_samples(stream), _rate(stream), crop_seconds, tf.math)
+    return tf.where(stream.found & stream.is_credible, tf.cast(count, tf.int64), 1)
 
 
 def decode_mp3(mp3: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Decodes a whole MP3 to mono. Nothing in the bytes makes it fail: what is wrong with them is returned.
+    """Decodes a whole MP3 to mono. No contents make the op fail: the reason for a failure is returned.
 
-    As libsndfile does, it cuts the delay and padding that a Xing or Info frame states, and puts silence for frames
-    that such a frame counts but that cannot be decoded.
+    Like libsndfile, the function cuts the delay and padding that a Xing or Info frame states. Frames that such a frame
+    counts but that cannot be decoded become silence.
 
     Args:
         mp3: string scalar, the contents of a file.
@@ -119,10 +128,11 @@ def decode_mp3(mp3: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
 def decode_mp3_crop(
     mp3: tf.Tensor, sample_rate_hz: int, crop_samples: int, position: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Decodes one crop of an MP3, and little more than its bytes, to mono at a given rate and of a given length.
+    """Decodes one crop of an MP3, from little more than the crop's bytes, to mono at a given rate and of a given length.
 
-    The graph's counterpart of `pipeline.decoding.soundfile_decoder.decode_crop`. Where the crop's bytes are is computed: to the frame for a
-    constant bit rate, by the Xing frame's table (hundredths of the stream) for a variable one.
+    This is the graph's counterpart of `pipeline.decoding.soundfile_decoder.decode_crop`. The place of the crop's bytes is
+    computed: exact to the frame for a constant bit rate, and from the Xing frame's table (hundredths of the stream) for a
+    variable one.
 
     Args:
         mp3: string scalar, the contents of a file.
@@ -136,8 +146,10 @@ def decode_mp3_crop(
     stream = read_stream(mp3)
     frame_samples = tf.cast(stream.frame_samples, tf.float64)
     total = clip_samples(stream)
-    wanted = tf.minimum(total, tf.math.ceil(crop_samples * _rate(stream) / sample_rate_hz))
-    start = tf.round(tf.cast(position, tf.float64) * (total - wanted)) + tf.cast(stream.delay_samples, tf.float64)
+    start, wanted = windows.crop_span(
+        total, _rate(stream), crop_samples, sample_rate_hz, tf.cast(position, tf.float64), tf.math
+    )
+    start += tf.cast(stream.delay_samples, tf.float64)
     # Frames before the crop: two whose overlap the decoder needs, and those that hold a part of the next ones' data
     # (at most 511 bytes; a frame of n bytes has room for n - 38).
     lead = 2 + tf.math.ceil(511 / tf.maximum(stream.frame_bytes - 38, 16))
@@ -148,7 +160,7 @@ def decode_mp3_crop(
     size = tf.strings.length(mp3)
     # Half a frame more, because a fragment of a few bytes would cost the frame before it; where places are a guess, a
     # hundredth of the stream.
-    spare = tf.where(stream.is_even, tf.constant(0.5, tf.float64), 1 + stream.frame_count / 100)
+    spare = tf.where(stream.is_constant_bit_rate, tf.constant(0.5, tf.float64), 1 + stream.frame_count / 100)
     end = tf.cast(byte_place(stream, last), tf.float64) + spare * stream.frame_bytes
     end = tf.cast(tf.minimum(end, tf.cast(size, tf.float64)), tf.int32)
     end = tf.maximum(tf.where(last >= stream.frame_count, size, end), begin)
@@ -159,11 +171,11 @@ def decode_mp3_crop(
     samples = tf.cast(tf.size(decoded), tf.float64)
     undecoded = tf.maximum((tf.minimum(last, stream.frame_count) - first) * frame_samples - samples, 0)
     undecoded = tf.minimum(tf.round(undecoded / frame_samples), lead) * frame_samples
-    skip = start - first * frame_samples - tf.where(stream.is_even, undecoded, 0)
+    skip = start - first * frame_samples - tf.where(stream.is_constant_bit_rate, undecoded, 0)
     # With a variable bit rate the number of a frame is a guess; but the first one, and the file's last, are known.
     from_end = samples - (stream.frame_count * frame_samples - start)
     guessed = tf.where((last >= stream.frame_count) & (first > 0), from_end, skip)
-    skip = tf.where(stream.is_even, skip, tf.clip_by_value(guessed, 0, tf.maximum(samples - wanted, 0)))
+    skip = tf.where(stream.is_constant_bit_rate, skip, tf.clip_by_value(guessed, 0, tf.maximum(samples - wanted, 0)))
     missing = wanted - (samples - skip)
     error = _failure(
         stream,
@@ -180,7 +192,7 @@ def decode_mp3_crop(
 
 
 def _read(path: tf.Tensor) -> tf.Tensor:
-    """Reads a clip's bytes; the empty string if they cannot be read."""
+    """Reads a clip's bytes; returns the empty string if they cannot be read."""
 
     def read(path: tf.Tensor) -> tf.Tensor:
         return tf.cond(is_in_record(path), lambda: read_record(path), lambda: tf.io.read_file(path))
@@ -189,7 +201,7 @@ def _read(path: tf.Tensor) -> tf.Tensor:
 
 
 def clip_samples(stream: Stream) -> tf.Tensor:
-    """Length of a clip in samples at its own rate, without delay and padding; float64 scalar."""
+    """Returns the length of a clip in samples at its own rate, without delay and padding; float64 scalar, at least 1."""
     cut = tf.cast(stream.delay_samples + stream.padding_samples, tf.float64)
     return tf.maximum(stream.frame_count * tf.cast(stream.frame_samples, tf.float64) - cut, 1)
 
@@ -201,14 +213,14 @@ def _rate(stream: Stream) -> tf.Tensor:
 def _failure(
     stream: Stream, size: tf.Tensor, samples: tf.Tensor, missing: tf.Tensor, truncated: Callable[[], tf.Tensor]
 ) -> tf.Tensor:
-    """The reason why there is no usable audio; empty where there is.
+    """Returns the reason why there is no usable audio; an empty string where there is.
 
     Args:
-        stream: as it was found.
-        size: of the file in bytes.
-        samples: that were decoded.
-        missing: samples that should have been, but were not.
-        truncated: makes the reason for too many of those.
+        stream: the stream that was found.
+        size: size of the file in bytes.
+        samples: number of samples that were decoded.
+        missing: number of samples that should have been decoded, but were not.
+        truncated: returns the reason for too many missing samples.
     """
     return tf.case(
         [
@@ -229,7 +241,7 @@ def _failure(
 
 
 def _decode_range(mp3: tf.Tensor, offset: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """Decodes `size` bytes from `offset` to mono [samples]; none if they cannot be decoded."""
+    """Decodes `size` bytes from `offset` to mono [samples]; returns no samples if the bytes cannot be decoded."""
     ops = load_ops()
 
     def decode(data: tf.Tensor) -> tf.Tensor:
@@ -240,10 +252,11 @@ def _decode_range(mp3: tf.Tensor, offset: tf.Tensor, size: tf.Tensor) -> tf.Tens
 
 
 def _attempt(value: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor], fallback: tf.Tensor) -> tf.Tensor:
-    """Returns function(value), or the fallback if that fails.
+    """Returns function(value), or the fallback if the function fails.
 
-    An op's failure would be that of the whole graph, other files of the batch included; a data set's can be caught.
+    The failure of an op would end the whole graph, with the other files of the batch; the failure of a dataset can be
+    ignored.
     """
     results = tf.data.Dataset.from_tensors(value).map(function).ignore_errors()
-    # (`reduce` with the fallback as its beginning says the same, and takes half as long again as decoding.)
+    # `reduce` with the fallback as its initial value would do the same, and would take half as long again as decoding.
     return results.concatenate(tf.data.Dataset.from_tensors(fallback)).take(1).get_single_element()

@@ -71,7 +71,7 @@ def extract(path: str | Path, progress: ByteProgress = no_progress) -> Extractio
     except _DAMAGE as error:
         raise _damaged(path, "the table of contents", in_words(error)) from error
     with archive:
-        files = check_members(archive, path.stat().st_size, path.stem)
+        files = check_members(archive, path.stem)
         sha1s = _listed_sha1s(archive, path, files)
         _check_room(folder, files)
 

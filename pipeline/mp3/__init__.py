@@ -1,1 +1,1 @@
-"""What an MP3's bytes say: frame headers, the true length, and excerpts that decode to the same samples."""
+"""Parses the bytes of MP3s: frame headers, the true length, and excerpts that decode to the same samples."""

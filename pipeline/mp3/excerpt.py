@@ -1,14 +1,14 @@
-"""A short MP3 cut out of a long one: the same samples, without a walk to them.
+"""Cuts a short MP3 out of a long one, so that a crop of it is decoded without reading what comes before.
 
-libmpg123 (inside libsndfile) seeks by reading every frame header on the way: 1.5 us a frame, a tenth of a crop's time in
-a clip of 30 s, most of it in a track of five minutes, whose file it reads up to there. It then decodes four frames before
-the one that is wanted, which is too few where those are small: music of a variable bit rate that begins after silence
-loses a frame or two. Here the place of a frame follows from a constant bit rate, or is written down in one pass over the
-file, and as many frames come before as the wanted one refers to. The cut carries the file's own Info or Xing frame, so
-that the same delay is cut from its beginning, and sample s of the file is sample s - 1152 n of the cut (576 n below
-32 kHz), if that begins with frame n.
+libmpg123 (inside libsndfile) seeks by reading every frame header up to the wanted place. That takes 1.5 us a frame: a tenth
+of a crop's time in a clip of 30 s, and most of it in a track of five minutes. It then decodes the four frames before the
+wanted one, which are too few where frames are small: music of a variable bit rate loses a frame or two after silence.
+Here the offset of a frame follows from the constant bit rate, or comes from an index that one pass over the file makes,
+and the cut begins as many frames earlier as the wanted frame refers to. The cut begins with the file's own Info or Xing
+frame, so the decoder drops the same delay from its beginning. If the cut's first frame of audio is frame n, then sample s
+of the file is sample s - 1152 n of the cut (576 n below 32 kHz).
 
-Source: as `mp3_frames`; the bit reservoir reaches 511 bytes back (ISO/IEC 11172-3 2.4.2.7), delay and padding in the
+Source: as `pipeline.mp3.frames`; the bit reservoir reaches 511 bytes back (ISO/IEC 11172-3 2.4.2.7), delay and padding in the
 Info frame are at most 4095 samples (LAME), to which libmpg123 adds its decoder's 529.
 """
 
@@ -32,17 +32,17 @@ _MAX_DELAY_SAMPLES = 4095 + DECODER_DELAY_SAMPLES
 _MAX_PADDING_SAMPLES = 4095
 _HAS_FRAMES, _HAS_BYTES = 0x1, 0x2
 _PADDING_BIT = 0x02
-# An hour at 128 kbit/s. Longer ones of a variable rate are not read whole to write their frames down.
+# An hour at 128 kbit/s. A longer file of a variable bit rate is not read as a whole for its index.
 _MAX_INDEXED_BYTES = 1 << 26
-_INDEX_STEP = 16  # frames between those that are written down: 10 bytes a second of music
+_INDEX_STEP = 16  # the index holds the offset of every 16th frame: 10 bytes a second of music
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ConstantFrames:
-    """The places of frames of a constant bit rate.
+    """The offsets of the frames of a stream of constant bit rate.
 
     Attributes:
-        offset: where in the file the first one begins.
+        offset: where in the file the first frame begins.
         mean_bytes: length of a frame, which need not be whole.
         key: the first three bytes of each frame's header, without the padding bit.
     """
@@ -52,10 +52,17 @@ class ConstantFrames:
     key: tuple[int, ...]
 
     def read(self, path: str, target: int, end: int, header: FrameHeader) -> tuple[bytes, int, int] | None:
-        """Reads frames [target, end), those before that they refer to, and perhaps a piece of the next.
+        """Reads frames [target, end), the frames before them that they refer to, and perhaps a piece of the next frame.
+
+        Args:
+            path: the MP3.
+            target: number of the first wanted frame.
+            end: number of the last wanted frame plus one.
+            header: header of the first frame of audio.
 
         Returns:
-            Their bytes, the first one's number, and the last one's plus one; None if they are not there.
+            The bytes, the number of their first frame, and the number of their last frame plus one; None if the frames
+            are not where they should be.
         """
         first = max(0, target - math.ceil(_RESERVOIR_BYTES / _payload_bytes(self.mean_bytes, header)))
         with open_clip(path) as file:
@@ -68,12 +75,12 @@ class ConstantFrames:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class IndexedFrames:
-    """The places of frames of any bit rate.
+    """An index of the frames of a stream of any bit rate.
 
     Attributes:
-        offsets: where in the file every `_INDEX_STEP`-th one begins, and the last one ends, uint32.
+        offsets: where in the file every `_INDEX_STEP`-th frame begins, and where the last frame ends, uint32.
         count: number of frames.
-        smallest_bytes: length of the shortest one.
+        smallest_bytes: length of the shortest frame.
     """
 
     offsets: np.ndarray
@@ -81,7 +88,7 @@ class IndexedFrames:
     smallest_bytes: int
 
     def read(self, path: str, target: int, end: int, header: FrameHeader) -> tuple[bytes, int, int] | None:
-        """As `ConstantFrames.read`, with a few frames behind the last."""
+        """Reads frames as `ConstantFrames.read` does, and a few frames after the last wanted one."""
         most_before = math.ceil(_RESERVOIR_BYTES / _payload_bytes(self.smallest_bytes, header))
         begin, behind = max(0, target - most_before) // _INDEX_STEP, -(-end // _INDEX_STEP)
         at, until = int(self.offsets[begin]), int(self.offsets[behind])
@@ -104,18 +111,18 @@ class IndexedFrames:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SeekableMp3:
-    """An MP3 of whose frames the places are known.
+    """An MP3 whose frames can be found without reading the frames before them.
 
     Attributes:
-        info_frame: its Info or Xing frame, or one that is made for it.
-        counts_offset: where in that the number of frames, and after it that of bytes, stand.
-        has_byte_count: whether the latter does.
-        header: that of the first frame of audio.
+        info_frame: the file's Info or Xing frame; for a file without such a frame, an Info frame that was made for it.
+        counts_offset: where in `info_frame` the number of frames begins, which the number of bytes may follow.
+        has_byte_count: whether the number of bytes follows.
+        header: header of the first frame of audio.
         frame_count: number of frames of audio.
-        frames: their places.
-        states_length: whether that frame is its own.
-        lead_samples: by how much its first sample comes before that of a cut from there: where a made frame stands,
-            libmpg123 takes its decoder's delay away, which it leaves in a file without any.
+        frames: the frames' offsets.
+        states_length: whether `info_frame` is the file's own.
+        lead_samples: number of samples by which a cut begins later than its first frame. libmpg123 removes the decoder's
+            delay from a cut because it has an Info frame, but not from a file without one.
     """
 
     info_frame: bytes
@@ -131,9 +138,9 @@ class SeekableMp3:
         """Cuts out an MP3 that holds [start, start + samples) of the file's samples per channel.
 
         Returns:
-            Its bytes in pieces, and which sample of the file its first one is. None where the file is not as described,
-            or at its very beginning.
-            It must be decoded from its beginning: a seek in it would find too few frames before its place.
+            The cut's bytes in pieces, and the number of the file's sample that is the cut's first. None if the file has
+            changed since it was indexed, or if the samples are at its very beginning. The cut must be decoded from its
+            beginning: after a seek in it the decoder would have too few frames before the wanted one.
         """
         header = self.header
         # Each granule of 576 samples overlaps with the next, and is smoothed by the one before that.
@@ -156,10 +163,19 @@ class SeekableMp3:
         return self.info_frame[:at] + counts + self.info_frame[at + len(counts) :]
 
 
-def describe(path: str) -> SeekableMp3 | None:
-    """Describes an MP3; None for every other file, and where something leaves doubt about its frames.
+def index_mp3(path: str) -> SeekableMp3 | None:
+    """Finds out where the frames of an MP3 are.
 
-    A variable bit rate, or an unknown one, takes a pass over the file; a constant one is known from its beginning.
+    A file of variable or unknown bit rate is read as a whole; of a file of constant bit rate, the beginning suffices.
+
+    Args:
+        path: a file, or a clip's path in a record shard.
+
+    Returns:
+        None if the file is not an MP3, or if its frames are not where its header says.
+
+    Raises:
+        OSError: the file cannot be read.
     """
     with open_clip(path) as file:
         tag_bytes = mp3_frames.skip_id3v2(file.read(_HEAD_BYTES))
@@ -226,7 +242,7 @@ def _indexed_frames(audio: bytes, header: FrameHeader, offset: int, frame_count:
 
 
 def _payload_bytes(frame_bytes: float, header: FrameHeader) -> int:
-    """What a frame adds to the bit reservoir at least: all but its header, checksum and side information."""
+    """Returns how many bytes a frame adds to the bit reservoir at least: all but header, checksum and side information."""
     return max(1, int(frame_bytes) - 6 - header.side_info_bytes)
 
 

@@ -1,4 +1,4 @@
-"""MPEG audio frame headers: how much audio an MP3 really holds.
+"""Parses MPEG audio frame headers, to find out how much audio an MP3 really holds.
 
 libmpg123 (inside libsndfile) knows an MP3's length only from its Xing/Info frame. Without one it extrapolates the first
 frame's bit rate over the file size, and libsndfile then refuses to read past that guess: a variable-rate file silently
@@ -37,7 +37,17 @@ MAX_JUNK_BYTES = 65536
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FrameHeader:
-    """One MPEG audio frame header (4 bytes)."""
+    """One MPEG audio frame header (4 bytes).
+
+    Attributes:
+        version_bits: 3 for MPEG-1, 2 for MPEG-2, 0 for MPEG-2.5.
+        layer: 1, 2 or 3.
+        bit_rate_kbps: bit rate of the frame.
+        sample_rate_hz: sample rate of the stream.
+        channels: 1 or 2.
+        frame_bytes: length of the frame with its header.
+        samples: samples per channel in the frame.
+    """
 
     version_bits: int
     layer: int
@@ -49,14 +59,14 @@ class FrameHeader:
 
     @property
     def side_info_bytes(self) -> int:
-        """Length of a Layer III frame's side information, after which a Xing/Info tag stands."""
+        """The length of a Layer III frame's side information, after which a Xing/Info tag begins."""
         if self.version_bits == 3:
             return 17 if self.channels == 1 else 32
         return 9 if self.channels == 1 else 17
 
 
 def parse_header(data: bytes, offset: int = 0) -> FrameHeader | None:
-    """Reads the frame header at `offset`; None where those 4 bytes are not one."""
+    """Parses the frame header at `offset`; returns None if those 4 bytes are not a frame header."""
     if offset + 4 > len(data) or data[offset] != 0xFF or data[offset + 1] & 0xE0 != 0xE0:
         return None
     second, third, fourth = data[offset + 1], data[offset + 2], data[offset + 3]
@@ -78,7 +88,7 @@ def parse_header(data: bytes, offset: int = 0) -> FrameHeader | None:
 
 
 def skip_id3v2(data: bytes) -> int:
-    """Returns the offset of the first byte after any ID3v2 tags at the start (there may be several)."""
+    """Returns the offset of the first byte after the ID3v2 tags at the start, of which there may be several."""
     offset = 0
     for _ in range(MAX_TAGS):
         if data[offset : offset + 3] != b"ID3" or offset + 10 > len(data):
@@ -95,7 +105,7 @@ def find_frame(data: bytes, start: int) -> tuple[int, FrameHeader] | None:
     """Finds the next frame from `start` on: one that is followed by a frame of the same stream, or that ends the data.
 
     Returns:
-        Its offset and header, or None where there is none within the 64 KiB that decoders search.
+        The frame's offset and header, or None if there is no frame within the 64 KiB that decoders search.
     """
     end = min(len(data), start + MAX_JUNK_BYTES)
     offset = data.find(0xFF, start, end)
@@ -110,15 +120,15 @@ def find_frame(data: bytes, start: int) -> tuple[int, FrameHeader] | None:
 
 
 def has_length_tag(data: bytes, offset: int, header: FrameHeader) -> bool:
-    """Whether the frame at `offset` is a Xing, Info or VBRI frame, which states the number of frames."""
+    """Returns whether the frame at `offset` is a Xing, Info or VBRI frame, which states the number of frames."""
     tag = offset + 4 + header.side_info_bytes
     return data[tag : tag + 4] in (b"Xing", b"Info") or data[offset + 36 : offset + 40] == b"VBRI"
 
 
 def count_frames(data: bytes, offset: int, header: FrameHeader) -> int:
-    """Counts the frames of a stream that starts at `offset` by walking their headers, junk between them skipped.
+    """Counts the frames of a stream that starts at `offset`, by walking from header to header over any junk between them.
 
-    A last frame that is cut short is not counted: decoders do not return it.
+    A last frame that is cut short does not count, because decoders do not return it.
     """
     count = 0
     found: tuple[int, FrameHeader] | None = (offset, header)
@@ -130,7 +140,7 @@ def count_frames(data: bytes, offset: int, header: FrameHeader) -> int:
 
 
 def walk(data: bytes, offset: int, header: FrameHeader) -> Iterator[int]:
-    """Yields where each frame of a run that starts at `offset` begins, and last where the run ends."""
+    """Yields the offset of each frame of a run that starts at `offset`, and at last the offset where the run ends."""
     yield offset
     last = len(data) - 4
     if offset > last:
@@ -148,13 +158,21 @@ def walk(data: bytes, offset: int, header: FrameHeader) -> Iterator[int]:
 
 @functools.lru_cache(maxsize=32)
 def _frame_bytes(second: int, sample_rate_hz: int) -> tuple[int, ...]:
-    """Length of a frame by the third byte of its header, 0 for those that are none of the stream."""
+    """Returns the length of a frame for each third byte of its header, 0 where the frame is not of the stream."""
     parsed = (parse_header(bytes((0xFF, second, third, 0))) for third in range(256))
     return tuple(p.frame_bytes if p is not None and p.sample_rate_hz == sample_rate_hz else 0 for p in parsed)
 
 
 def info_frame(header: FrameHeader, frame_count: int) -> bytes:
-    """Builds an Info frame (an empty Layer III frame that states `frame_count`) to put before a stream without one."""
+    """Builds an Info frame, an empty Layer III frame that states a number of frames, to put before a stream without one.
+
+    Args:
+        header: the header of a frame of the stream.
+        frame_count: the number of frames to state.
+
+    Raises:
+        ValueError: no bit rate gives a frame that is long enough.
+    """
     rates = _BIT_RATES_KBPS[header.version_bits == 3, 3]
     rate_index = _SAMPLE_RATES_HZ[header.version_bits].index(header.sample_rate_hz)
     channel_bits = 0xC0 if header.channels == 1 else 0x00

@@ -1,6 +1,6 @@
-"""MPEG audio frame headers as TensorFlow ops: where a stream's frames are, for decoding in a graph.
+"""Parses MPEG audio frame headers by TensorFlow ops, to find a stream's frames for decoding in a graph.
 
-The same rules as `pipeline.mp3.frames`, vectorised over the bytes of a window. Source of the Xing frame's fields: the
+The rules are those of `pipeline.mp3.frames`, vectorised over many bytes at once. Source of the Xing frame's fields: the
 Xing VBR header's and the LAME tag's descriptions (gabriel.mp3-tech.org/mp3infotag.html).
 """
 
@@ -22,21 +22,21 @@ _COUNTED_BYTES = 1 << 22
 
 
 class Stream(NamedTuple):
-    """An MPEG audio stream, as scalar tensors but for `byte_places`.
+    """An MPEG audio stream. The attributes are scalar tensors, except for `byte_places`.
 
     Attributes:
-        found: whether there is one.
+        found: whether there is a stream.
         offset: of the first frame of audio, past tags and a Xing, Info or VBRI frame.
-        kind: the same number for frames of the same version, layer and rate.
-        sample_rate_hz: rate.
-        frame_samples: samples a frame.
+        kind: a number that frames of the same version, layer and rate share.
+        sample_rate_hz: sample rate of the stream.
+        frame_samples: samples per channel in a frame.
         frame_bytes: mean length of a frame, float64.
         frame_count: number of frames of audio, float64: stated by a Xing or Info frame, else counted.
-        is_even: whether all frames are about equally long, so that a frame's place says its number.
-        promised_samples: what such a frame states, at most 2^31 - 1; 0 without one.
+        is_constant_bit_rate: whether all frames are about equally long, so that the number of a frame follows from its offset.
+        promised_samples: the number of samples that such a frame states, at most 2^31 - 1; 0 without such a frame.
         is_credible: whether a file of that size can hold so many frames.
-        delay_samples: of encoder and decoder at the beginning, to be cut; 0 without one.
-        padding_samples: at the end, to be cut; 0 without one.
+        delay_samples: delay of encoder and decoder, to be cut from the beginning; 0 without such a frame.
+        padding_samples: padding to be cut from the end; 0 without such a frame.
         byte_places: where each hundredth of the stream begins, float64 [101].
     """
 
@@ -47,7 +47,7 @@ class Stream(NamedTuple):
     frame_samples: tf.Tensor
     frame_bytes: tf.Tensor
     frame_count: tf.Tensor
-    is_even: tf.Tensor
+    is_constant_bit_rate: tf.Tensor
     promised_samples: tf.Tensor
     is_credible: tf.Tensor
     delay_samples: tf.Tensor
@@ -56,7 +56,7 @@ class Stream(NamedTuple):
 
 
 def read_stream(mp3: tf.Tensor) -> Stream:
-    """Reads where and what the stream of an MP3 is.
+    """Finds the stream of an MP3 and parses its first frames.
 
     Args:
         mp3: string scalar, the contents of a file.
@@ -89,7 +89,7 @@ def read_stream(mp3: tf.Tensor) -> Stream:
     bytes_left = tf.cast(size - offset, tf.float64)
     rate = tf.cast(tf.maximum(header.sample_rate_hz, 1), tf.float64)
     by_bit_rate = tf.cast(header.samples * header.bit_rate_kbps, tf.float64) * 125 / rate
-    frame_bytes, is_even = tf.case(
+    frame_bytes, is_constant_bit_rate = tf.case(
         [
             (is_constant & counts_frames, lambda: (by_bit_rate, tf.constant(True))),
             (counts_frames, lambda: (bytes_left / tf.maximum(stated_count, 1), tf.constant(False))),
@@ -113,7 +113,7 @@ def read_stream(mp3: tf.Tensor) -> Stream:
         frame_samples=tf.maximum(header.samples, 1),
         frame_bytes=frame_bytes,
         frame_count=frame_count,
-        is_even=is_even,
+        is_constant_bit_rate=is_constant_bit_rate,
         promised_samples=tf.cast(tf.minimum(promised, tf.int32.max), tf.int32),
         is_credible=promised <= capacity + mp3_frames.TRUNCATION_TOLERANCE_SECONDS * rate,
         delay_samples=tf.where(counts_frames, tf.where(in_frame, delay_and_padding // 4096, 0) + _DECODER_DELAY, 0),
@@ -123,10 +123,10 @@ def read_stream(mp3: tf.Tensor) -> Stream:
 
 
 def _count_frames(mp3: tf.Tensor, offset: tf.Tensor, kind: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Counts frames where nothing states their number; of a long stream those of its beginning.
+    """Counts the frames of a stream that does not state their number; of a long stream, the frames of its beginning.
 
     Returns:
-        Their mean length in bytes, float64, and whether they are all about equally long.
+        The mean length of a frame in bytes, float64, and whether all frames are about equally long.
     """
     frames = _find_frames(mp3, offset, _COUNTED_BYTES)
     rows = tf.boolean_mask(frames.rows, tf.gather(_column("kind"), frames.rows) == kind)
@@ -137,7 +137,7 @@ def _count_frames(mp3: tf.Tensor, offset: tf.Tensor, kind: tf.Tensor) -> tuple[t
 
 
 def byte_place(stream: Stream, frame: tf.Tensor) -> tf.Tensor:
-    """Where a frame begins, by its number: near enough to search from; float64 to int32 scalar."""
+    """Estimates where a frame begins, to search from there: its number, float64 scalar, to an offset, int32 scalar."""
     position = tf.clip_by_value(frame / tf.maximum(stream.frame_count, 1.0) * 100, 0.0, 100.0)
     below = tf.minimum(tf.cast(position, tf.int32), 99)
     first, second = stream.byte_places[below], stream.byte_places[below + 1]
@@ -145,14 +145,14 @@ def byte_place(stream: Stream, frame: tf.Tensor) -> tf.Tensor:
 
 
 def next_frame(mp3: tf.Tensor, start: tf.Tensor, kind: tf.Tensor) -> tf.Tensor:
-    """Offset of the first frame of that kind from `start` on, int32; `start` itself where there is none near."""
+    """Returns the offset of the first frame of that kind from `start` on, int32; `start` if no such frame is near."""
     start = tf.minimum(start, tf.strings.length(mp3))
     frames = _find_frames(mp3, start, _MAX_FRAME_BYTES)
     return start + _first(tf.boolean_mask(frames.places, tf.gather(_column("kind"), frames.rows) == kind))
 
 
 class _Header(NamedTuple):
-    """What a frame header says, int32."""
+    """The fields of a frame header, int32."""
 
     kind: tf.Tensor  # the same for frames of one stream (version, layer and rate); 0: not a header
     sample_rate_hz: tf.Tensor
@@ -163,11 +163,11 @@ class _Header(NamedTuple):
 
 
 class _Frames(NamedTuple):
-    """Frames found in a window: their places in it and their rows of the table of headers, int32 [frames]."""
+    """The frames in a piece of a file: their offsets in it and their rows in the table of headers, int32 [frames]."""
 
     places: tf.Tensor
     rows: tf.Tensor
-    data: tf.Tensor  # uint8, the window and zeros behind it
+    data: tf.Tensor  # uint8, the piece and zeros behind it
 
 
 def _find_frames(mp3: tf.Tensor, start: tf.Tensor, search_bytes: int) -> _Frames:
@@ -186,7 +186,7 @@ def _find_frames(mp3: tf.Tensor, start: tf.Tensor, search_bytes: int) -> _Frames
 
 
 def _rows(data: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
-    """The rows of the table of headers for the four bytes at each place; 0, which is no header, where they are none."""
+    """Looks the four bytes at each place up in the table of headers; returns row 0 where they are not a header."""
     first, second, third, fourth = (tf.cast(tf.gather(data, places + i), tf.int32) for i in range(4))
     row = (second - 0xE0) * 0x200 + third * 2 + tf.cast(fourth >= 0xC0, tf.int32)
     row = tf.where((first == 0xFF) & (second >= 0xE0), row, 0)
@@ -203,7 +203,7 @@ def _first(values: tf.Tensor) -> tf.Tensor:
 
 @functools.cache
 def _header_table() -> np.ndarray:
-    """Every header there can be, parsed by `mp3_frames`, int32 [second byte - 0xE0, third byte, is mono; field]."""
+    """Parses every possible header; returns int32 [second byte - 0xE0, third byte, is mono, field]."""
     table = np.zeros((0x20, 0x100, 2, len(_Header._fields)), np.int32)
     for second, third, is_mono in np.ndindex(0x20, 0x100, 2):
         header = mp3_frames.parse_header(bytes((0xFF, 0xE0 + second, third, 0xC0 * is_mono)))
@@ -241,6 +241,6 @@ def _has(data: tf.Tensor, place: tf.Tensor | int, tag: bytes) -> tf.Tensor:
 
 
 def _big_endian(data: tf.Tensor, place: tf.Tensor, size: int) -> tf.Tensor:
-    """An unsigned number, float64: exact, where int32 would overflow."""
+    """Reads an unsigned number as float64, which is exact where int32 would overflow."""
     digits = tf.cast(data[place : place + size], tf.float64)
     return tf.reduce_sum(digits * [256.0**i for i in reversed(range(size))])

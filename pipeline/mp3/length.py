@@ -1,4 +1,4 @@
-"""The true length of MP3s that do not state it, and the remedy for libsndfile, which would guess."""
+"""Finds the true length of MP3s that do not state it, and makes libsndfile, which would guess, read all of it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,19 @@ _HEAD_BYTES = 8192
 
 @functools.lru_cache(maxsize=200_000)
 def counted_samples(path: str, *version: int) -> int | None:
-    """Counts an MP3's samples per channel from its frame headers; None where a Xing/Info frame already states them.
+    """Counts an MP3's samples per channel from its frame headers.
 
-    Cached, by the file's version too: the count reads the whole file, and a clip is cropped again in every epoch.
+    The result is cached, because the count reads the whole file and a clip is cropped again in every epoch.
+
+    Args:
+        path: an MP3, or a clip's path in a record shard.
+        version: what changes with the file (see `clip_version`): a part of the cache's key.
+
+    Returns:
+        The number of samples; None if a Xing, Info or VBRI frame states the length, or if there is no frame.
+
+    Raises:
+        OSError: the file cannot be read.
     """
     del version
     with open_clip(path) as file:
@@ -35,7 +45,7 @@ def with_info_frame(path: str) -> io.BytesIO:
     """Returns an MP3's bytes with an Info frame that states their true length in front.
 
     Raises:
-        OSError: it cannot be read, or is no longer an MP3.
+        OSError: the file cannot be read, or is no longer an MP3.
     """
     data = read_clip(path)
     first = mp3_frames.find_frame(data, mp3_frames.skip_id3v2(data))

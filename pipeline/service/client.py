@@ -1,8 +1,8 @@
-"""Training batches from a tf.data service: the same ones, in the same order, as if they were decoded here.
+"""Receives training batches from a tf.data service: the same batches, in the same order, as if this process decoded them.
 
-The service delivers each epoch's batches in any order. It loses some when a worker is killed, and whatever it has in
-hand when all of it is. So every batch carries its number: they are put in order, those that came before are dropped and
-counted, and one that does not come in time is counted as lost and decoded here.
+The service delivers the batches of an epoch in any order. It loses some when a worker is killed, and all that it holds when
+all its processes are. So every batch carries its number. The client puts the batches in order, drops and counts those that
+it has had before, and decodes a batch itself that does not arrive in time.
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ from pipeline.dataset import Batch, Delivery
 
 Report = Callable[[str], None]
 START_SECONDS = 60.0
-MOMENT_SECONDS = 0.1  # in which what has come while nobody asked is taken in
+MOMENT_SECONDS = 0.1  # time to take in the batches that have arrived while nobody asked
 
 
 class ServiceError(ValueError):
-    """There is no tf.data service where one is expected."""
+    """No tf.data service answers at the address."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Patience:
-    """How long to wait for a batch before it is decoded here.
+class Timeouts:
+    """How long to wait for a batch before this process decodes it.
 
     Args:
-        notice_seconds: without any batch, after which the reason for the wait is reported.
-        gone_seconds: without any batch, after which the service counts as gone. What it sends later is used again.
-        late_seconds: for one batch while later ones have come.
-        later_batches: how many later ones may come before it is given up; they are kept in memory.
+        notice_seconds: time without any batch after which the client reports why it waits.
+        gone_seconds: time without any batch after which the service counts as gone. If it sends batches later, they are
+            used again.
+        late_seconds: time to wait for one batch while later batches have arrived.
+        later_batches: how many later batches may arrive before the client gives a batch up; they are kept in memory.
     """
 
     notice_seconds: float = 15.0
@@ -47,10 +48,13 @@ class Patience:
 
 @dataclasses.dataclass
 class Deliveries:
-    """What became of an epoch's examples.
+    """Counts of an epoch's examples.
 
-    Each is received or lost, and lost ones are decoded here. `failed` ones were received, but as undecodable: they are
-    tried again here. `repeated` ones came twice, or after they had been given up.
+    Attributes:
+        received: examples that the service delivered.
+        lost: examples that did not arrive; this process decoded them.
+        failed: received examples that the service could not decode; this process tried them again.
+        repeated: examples that arrived twice, or after they had been given up.
     """
 
     received: int = 0
@@ -66,18 +70,23 @@ class Deliveries:
 
 
 @dataclasses.dataclass
-class Arrivals:
-    """What a thread has received from the service: (step, batch), and at the end None or the reason why it broke off."""
+class Receiver:
+    """A thread that reads from the service.
+
+    Attributes:
+        items: (step, batch) as they arrive; at the end None, or the error with which the service broke off.
+        stopped: set it to end the thread.
+    """
 
     items: queue.Queue[tuple[int, Batch] | Exception | None]
     stopped: threading.Event
 
     @classmethod
-    def begin(cls, read: Callable[[], Iterator[tuple[int, Batch]]]) -> Arrivals:
-        """Reads in a thread of its own, since reading from a dead service waits inside TensorFlow without an end."""
-        arrivals = cls(queue.Queue(maxsize=1), threading.Event())
-        threading.Thread(target=arrivals._receive, args=(read,), daemon=True).start()
-        return arrivals
+    def start(cls, read: Callable[[], Iterator[tuple[int, Batch]]]) -> Receiver:
+        """Starts to read, in a thread because reading from a dead service waits inside TensorFlow without an end."""
+        receiver = cls(queue.Queue(maxsize=1), threading.Event())
+        threading.Thread(target=receiver._receive, args=(read,), daemon=True).start()
+        return receiver
 
     def _receive(self, read: Callable[[], Iterator[tuple[int, Batch]]]) -> None:
         try:
@@ -98,23 +107,23 @@ class Arrivals:
         return False
 
 
-class InOrder:
+class ReorderBuffer:
     """Iterates over an epoch's batches in order, whatever arrives.
 
     Args:
-        arrivals: from the service.
+        receiver: reads from the service.
         steps: number of batches.
-        decode: decodes a step's batch here.
-        patience: with the service.
-        report: is told what goes wrong.
+        decode: decodes the batch of a step in this process.
+        timeouts: how long to wait for the service.
+        report: is called with a sentence when something goes wrong.
     """
 
     def __init__(
-        self, arrivals: Arrivals, steps: int, decode: Callable[[int], Batch], patience: Patience, report: Report
+        self, receiver: Receiver, steps: int, decode: Callable[[int], Batch], timeouts: Timeouts, report: Report
     ):
         self.deliveries = Deliveries()
-        self._arrivals, self._steps, self._decode = arrivals, steps, decode
-        self._patience, self._report = patience, report
+        self._receiver, self._steps, self._decode = receiver, steps, decode
+        self._timeouts, self._report = timeouts, report
         self._later: dict[int, tuple[float, Batch]] = {}  # with the time of arrival, in its order
         self._ended = self._gone = False
 
@@ -137,20 +146,20 @@ class InOrder:
         return batch
 
     def _await(self, step: int) -> None:
-        """Returns when a step's batch is there or is given up."""
-        patience, began, noticed = self._patience, time.monotonic(), False
-        while step not in self._later and not self._ended and len(self._later) < patience.later_batches:
+        """Waits until the batch of a step has arrived or is given up."""
+        timeouts, began, noticed = self._timeouts, time.monotonic(), False
+        while step not in self._later and not self._ended and len(self._later) < timeouts.later_batches:
             if self._later:
                 # Late since the first later one came, so that two lost batches are waited for once; but what has come
                 # while nobody asked gets a moment to be taken in.
                 first_arrival = next(iter(self._later.values()))[0]
-                until = max(first_arrival + patience.late_seconds, began + MOMENT_SECONDS)
+                until = max(first_arrival + timeouts.late_seconds, began + MOMENT_SECONDS)
             elif self._gone:
                 until = began + MOMENT_SECONDS
             else:
-                until = began + (patience.gone_seconds if noticed else patience.notice_seconds)
+                until = began + (timeouts.gone_seconds if noticed else timeouts.notice_seconds)
             try:
-                item = self._arrivals.items.get(timeout=max(0, until - time.monotonic()))
+                item = self._receiver.items.get(timeout=max(0, until - time.monotonic()))
             except queue.Empty:
                 if self._later or self._gone:
                     return
@@ -160,7 +169,7 @@ class InOrder:
                     + (
                         ": going on by decoding here"
                         if self._gone
-                        else f" (do dispatcher and workers run?); after {patience.gone_seconds:g} s decoding goes on here"
+                        else f" (do dispatcher and workers run?); after {timeouts.gone_seconds:g} s decoding goes on here"
                     )
                 )
                 noticed = True
@@ -178,15 +187,15 @@ class InOrder:
                 self._gone = False
 
 
-def service_delivery(address: str, report: Report, patience: Patience | None = None) -> Delivery:
+def service_delivery(address: str, report: Report, timeouts: Timeouts | None = None) -> Delivery:
     """Has the batches of `pipeline.dataset.train_dataset` decoded by a tf.data service.
 
-    Nothing that befalls the service stops the pass or changes it: what does not come is decoded here.
+    No failure of the service stops or changes the pass: this process decodes the batches that do not arrive.
 
     Args:
-        address: of the dispatcher, grpc://host:port.
+        address: address of the dispatcher, grpc://host:port.
         report: is called with a sentence when the service fails, and at the end of a pass with its counts.
-        patience: with the service.
+        timeouts: how long to wait for the service.
 
     Returns:
         The `delivery` of `train_dataset`.
@@ -205,13 +214,15 @@ def service_delivery(address: str, report: Report, patience: Patience | None = N
                 yield int(step), tuple(batch)
 
         def batches() -> Iterator[Batch]:
-            arrivals = Arrivals.begin(read)
+            receiver = Receiver.start(read)
             try:
-                ordered = InOrder(arrivals, int(numbered.cardinality()), decode_step, patience or Patience(), report)
+                ordered = ReorderBuffer(
+                    receiver, int(numbered.cardinality()), decode_step, timeouts or Timeouts(), report
+                )
                 yield from ordered
                 report(str(ordered.deliveries))
             finally:
-                arrivals.stopped.set()
+                receiver.stopped.set()
 
         return tf.data.Dataset.from_generator(batches, output_signature=numbered.element_spec[1:])
 
@@ -223,10 +234,10 @@ def check_service(address: str, timeout_seconds: float = START_SECONDS) -> None:
 
     Args:
         address: grpc://host:port.
-        timeout_seconds: for which it may be out of reach, for instance because it is being started.
+        timeout_seconds: how long the dispatcher may be out of reach, for instance because it is being started.
 
     Raises:
-        ServiceError: the address is none, or no dispatcher answers there.
+        ServiceError: the address has another form, or no dispatcher answers there.
     """
     match = re.fullmatch(r"grpc://(\[?[^/\s]+?\]?):(\d+)", address)
     if not match:

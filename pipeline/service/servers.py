@@ -1,7 +1,7 @@
-"""Servers of a tf.data service, which decode training batches for trainers elsewhere, and their supervision.
+"""Runs and supervises the servers of a tf.data service, which decode training batches for trainers elsewhere.
 
-One dispatcher hands the batches of an epoch to any number of workers, on this machine or others. Anybody who can
-connect to their ports can have them compute anything and read any file they may read: trusted networks only.
+One dispatcher hands the batches of an epoch to any number of workers, on this machine or on others. Whoever can connect to
+their ports can make them compute anything and read any file that they may read, so use trusted networks only.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from pipeline.decoding import tfio_decoder as mp3_graph
+from pipeline.decoding.registry import DECODERS
 
 RESTARTS = 10
 STEADY_SECONDS = 300.0
@@ -33,7 +33,7 @@ _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 
 class SupervisionError(ValueError):
-    """A server does not stay up."""
+    """A server does not stay up, or its port is taken."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Dispatcher:
 
     Args:
         port: to listen on.
-        work_dir: where it keeps the journal from which it goes on after a restart.
+        work_dir: folder of the journal from which the dispatcher goes on after a restart.
     """
 
     port: int
@@ -50,11 +50,11 @@ class Dispatcher:
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """The server's name in messages."""
         return "dispatcher"
 
     def start(self) -> Any:
-        """Starts the server in this process; returns it."""
+        """Starts the server in this process and returns it."""
         service = tf.data.experimental.service
         return service.DispatchServer(
             service.DispatcherConfig(port=self.port, protocol="grpc", work_dir=self.work_dir, fault_tolerant_mode=True)
@@ -68,7 +68,7 @@ class Worker:
     Args:
         port: to listen on.
         dispatcher: the dispatcher's host:port.
-        host: the name under which trainers reach this machine.
+        host: name under which trainers reach this machine.
     """
 
     port: int
@@ -77,11 +77,11 @@ class Worker:
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """The server's name in messages."""
         return f"worker on port {self.port}"
 
     def start(self) -> Any:
-        """Starts the server in this process; returns it."""
+        """Starts the server in this process and returns it."""
         service = tf.data.experimental.service
         return service.WorkerServer(
             service.WorkerConfig(
@@ -104,15 +104,17 @@ class _Process:
 
 
 class Supervisor:
-    """Runs servers in processes of their own, and starts one that ends again, on its port.
+    """Runs servers in processes of their own while its block runs, and restarts a server that ends, on the same port.
 
-    It waits between restarts, twice as long each time. The servers end with this process, however it ends.
+    The supervisor waits between the restarts of a server, twice as long each time. The servers end with this process,
+    however it ends.
 
     Args:
-        servers: to run; a context manager does so for its block.
-        report: is told what happens to them.
-        restarts: of one server before it is given up, unless it has run for `STEADY_SECONDS` in between.
-        delay_seconds: before the first restart.
+        servers: the servers to run.
+        report: is called with a sentence about whatever happens to a server.
+        restarts: how often one server is restarted before the supervisor gives up; the count begins again when the
+            server has run for `STEADY_SECONDS`.
+        delay_seconds: time before the first restart.
     """
 
     def __init__(
@@ -140,10 +142,10 @@ class Supervisor:
         self._thread.join()
 
     def wait(self) -> None:
-        """Waits for ever.
+        """Waits without an end.
 
         Raises:
-            SupervisionError: a server has used up its restarts; the others have been stopped.
+            SupervisionError: a server has used up its restarts; the other servers have been stopped.
         """
         while self._thread.is_alive():
             self._thread.join(0.5)  # in slices, because a join without an end cannot be interrupted
@@ -151,7 +153,7 @@ class Supervisor:
             raise SupervisionError(self._error)
 
     def pids(self) -> list[int | None]:
-        """The servers' process ids, in their order; None for one that is not running."""
+        """Returns the servers' process ids, in the order of the servers; None for a server that is not running."""
         alive = (supervised.process for supervised in self._processes)
         return [process.pid if process and process.is_alive() else None for process in alive]
 
@@ -196,12 +198,14 @@ class Supervisor:
 
 
 def _serve(server: Dispatcher | Worker) -> None:
-    """Runs a server until its supervisor ends, or ends it."""
+    """Runs a server until its supervisor ends or stops it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal: the supervisor decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _end_with_supervisor()
     try:
-        mp3_graph.load_ops()  # before the first graph comes that uses them
+        for decoder in DECODERS.values():
+            if decoder.is_graph_native:
+                decoder.load().load_ops()  # before the first graph comes that uses them
         server.start().join()
     except (ValueError, tf.errors.OpError) as error:
         print(f"error: the {server.name} cannot start: {error}", file=sys.stderr)
@@ -223,14 +227,18 @@ def _end_with_supervisor() -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on at the moment."""
+    """Returns ports on which nothing listens at the moment."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server(("", 0))) for _ in range(count)]
         return [each.getsockname()[1] for each in sockets]
 
 
 def check_port(port: int) -> None:
-    """Raises SupervisionError if something listens on a port; gRPC would share it without a word."""
+    """Checks that nothing listens on a port, which gRPC would share without a message.
+
+    Raises:
+        SupervisionError: something listens on it.
+    """
     try:
         socket.create_server(("", port)).close()
     except OSError as error:
@@ -241,7 +249,7 @@ def check_port(port: int) -> None:
 
 @contextlib.contextmanager
 def journal_dir(work_dir: str) -> Iterator[str]:
-    """Yields the dispatcher's folder: as it is given, or a temporary one."""
+    """Makes the folder of the dispatcher's journal and yields it: `work_dir`, or a temporary folder if that is empty."""
     if work_dir:
         Path(work_dir).mkdir(parents=True, exist_ok=True)
         yield work_dir

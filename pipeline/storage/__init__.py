@@ -1,1 +1,1 @@
-"""A clip's bytes, wherever they are: files here or remote, places in record shards, files that appear whole or not at all."""
+"""The bytes of a clip, in a local file, a remote file or a record shard; and writing files whole or not at all."""

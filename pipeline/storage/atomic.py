@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, here or where TensorFlow's file systems reach."""
 
 from __future__ import annotations
 
@@ -7,21 +7,32 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
+
+from pipeline.storage.files import create_file, remove_file, rename_file
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+AnyPath = TypeVar("AnyPath", str, Path)
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Yields a temporary name of the same suffix beside `path`, which is renamed to `path` if the block succeeds.
+def atomic_write(path: AnyPath) -> Iterator[AnyPath]:
+    """Lends a temporary name beside a file, and gives the file its own name when the block has succeeded.
+
+    Args:
+        path: where the file is to appear; a string where it may be remote.
+
+    Yields:
+        The name to write to, of the same type and suffix as `path`.
 
     Raises:
-        OSError: it cannot be written; what there was before is as it was.
+        OSError: the file cannot be written; the file that was there before is unchanged.
     """
-    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
+    folder, slash, name = str(path).rpartition("/")
+    temporary = f"{folder}{slash}.{Path(name).stem}.partial{Path(name).suffix}"
     try:
-        yield temporary
-        os.replace(temporary, path)
+        yield type(path)(temporary)
+        rename_file(temporary, str(path))
     except Exception as error:
         if (full := _disk_full(error)) is None:
             raise
@@ -31,28 +42,41 @@ def written_whole(path: Path) -> Iterator[Path]:
             "unharmed. Make room and run the same command again",
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        remove_file(temporary)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file whole."""
-    with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+def write_file(path: str | Path, data: bytes) -> None:
+    """Writes a file whole or not at all.
+
+    Raises:
+        OSError: the file cannot be written; the file that was there before is unchanged.
+    """
+    with atomic_write(str(path)) as temporary:
+        create_file(temporary, data)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a UTF-8 text file whole or not at all.
+
+    Raises:
+        OSError: the file cannot be written; the file that was there before is unchanged.
+    """
+    write_file(path, text.encode())
 
 
 def is_partial(path: Path) -> bool:
-    """Whether a file is what `written_whole` leaves when its process is killed."""
+    """Returns whether a file is one that `atomic_write` left behind when its process was killed."""
     return path.match(".*.partial*")
 
 
 def remove_partial(directory: Path) -> None:
-    """Removes such files from a directory, if it exists."""
+    """Removes such files from a directory, if the directory exists."""
     for path in directory.glob(".*.partial*"):
         path.unlink(missing_ok=True)
 
 
 def _disk_full(error: BaseException | None) -> OSError | None:
-    """The error of a full disk among an error and those that it came of: closing an archive may raise another."""
+    """Finds the error of a full disk among an error and its causes: closing an archive may raise another one."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _FULL:
             return error

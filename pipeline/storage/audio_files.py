@@ -10,7 +10,12 @@ AUDIO_SUFFIXES = frozenset(
 
 
 def find_audio(root: Path, pattern: str = "**/*") -> list[Path]:
-    """Lists the audio files below a folder in order of path, hidden ones left out."""
+    """Lists the audio files below a folder in order of path, without hidden files.
+
+    Args:
+        root: the folder.
+        pattern: which files to look at, as for `Path.glob`.
+    """
     return sorted(
         file
         for file in root.glob(pattern)

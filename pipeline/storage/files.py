@@ -1,6 +1,6 @@
-"""Files on this machine, or on any that TensorFlow's file systems reach (gs://bucket/name), behind one set of errors.
+"""Files on this machine and on those that TensorFlow's file systems reach (gs://bucket/name), with Python's errors for both.
 
-TensorFlow is imported for the latter alone: it takes seconds.
+Only remote paths import TensorFlow, because the import takes seconds.
 """
 
 from __future__ import annotations
@@ -16,29 +16,32 @@ _BLOCK_BYTES = 1 << 23
 
 
 def is_remote(path: str) -> bool:
-    """Whether only TensorFlow's file systems can read a path."""
+    """Returns whether only TensorFlow's file systems can read a path."""
     return "://" in path
 
 
 def join(folder: str, name: str) -> str:
-    """The path of a file in a folder."""
+    """Returns the path of a file in a folder."""
     return f"{folder.rstrip('/')}/{name}" if is_remote(folder) else str(Path(folder, name))
 
 
 def open_file(path: str) -> Any:
-    """Opens a file for reading, without a buffer: an object with read, seek and close.
+    """Opens a file for unbuffered reading.
+
+    Returns:
+        An object with read, seek and close.
 
     Raises:
-        OSError: it cannot be opened; where it is remote, its first read says so.
+        OSError: the file cannot be opened. For a remote file, its first read raises the error.
     """
     return _RemoteFile(path) if is_remote(path) else open(path, "rb", buffering=0)
 
 
 def file_size(path: str) -> int:
-    """Size of a file in bytes.
+    """Returns the size of a file in bytes.
 
     Raises:
-        OSError: it does not exist.
+        OSError: the file does not exist.
     """
     if not is_remote(path):
         return os.path.getsize(path)
@@ -49,7 +52,7 @@ def file_size(path: str) -> int:
 
 
 def is_file(path: str) -> bool:
-    """Whether a file exists."""
+    """Returns whether a file exists."""
     if not is_remote(path):
         return os.path.isfile(path)
     try:
@@ -62,16 +65,16 @@ def read_file(path: str) -> bytes:
     """Reads a whole file.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     return b"".join(_blocks(path))
 
 
 def hash_file(path: str) -> tuple[int, str]:
-    """A file's size in bytes, and its SHA-256 in hexadecimal digits.
+    """Returns a file's size in bytes, and its SHA-256 in hexadecimal digits.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     digest, size = hashlib.sha256(), 0
     for block in _blocks(path):
@@ -80,53 +83,50 @@ def hash_file(path: str) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-@contextmanager
-def written_whole(path: str) -> Iterator[str]:
-    """Yields a temporary name beside `path`, which is renamed to `path` if the block succeeds.
+def create_file(path: str, data: bytes) -> None:
+    """Writes a file under its final name; `pipeline.storage.atomic.write_file` writes one whole or not at all.
 
     Raises:
-        OSError: it cannot be written; what was at `path` is still there.
+        OSError: the file cannot be written.
     """
-    folder, slash, name = path.rpartition("/")
-    temporary = f"{folder}{slash}.{name}.partial"
     if not is_remote(path):
-        try:
-            yield temporary
-            os.replace(temporary, path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        with open(path, "wb") as file:
+            file.write(data)
         return
     import tensorflow as tf
 
-    try:
-        yield temporary
-        with os_errors():
-            tf.io.gfile.rename(temporary, path, overwrite=True)
-    except BaseException:
-        with suppress(tf.errors.OpError):
-            tf.io.gfile.remove(temporary)
-        raise
+    with os_errors(), tf.io.gfile.GFile(path, "wb") as remote:
+        remote.write(data)
 
 
-def write_file(path: str, data: bytes) -> None:
-    """Writes a file whole or not at all.
+def rename_file(path: str, new_path: str) -> None:
+    """Renames a file, and replaces the file that has the new name.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be renamed.
     """
-    with written_whole(path) as temporary:
-        if not is_remote(path):
-            with open(temporary, "wb") as file:
-                file.write(data)
-            return
-        import tensorflow as tf
+    if not is_remote(path):
+        os.replace(path, new_path)
+        return
+    import tensorflow as tf
 
-        with os_errors(), tf.io.gfile.GFile(temporary, "wb") as remote:
-            remote.write(data)
+    with os_errors():
+        tf.io.gfile.rename(path, new_path, overwrite=True)
+
+
+def remove_file(path: str) -> None:
+    """Removes a file, if there is one; a remote file that cannot be removed stays."""
+    if not is_remote(path):
+        Path(path).unlink(missing_ok=True)
+        return
+    import tensorflow as tf
+
+    with suppress(tf.errors.OpError):
+        tf.io.gfile.remove(path)
 
 
 def make_folder(path: str) -> None:
-    """Makes a folder and those above it, where they are missing."""
+    """Makes a folder and its parents, if they do not exist."""
     if not is_remote(path):
         Path(path).mkdir(parents=True, exist_ok=True)
         return
@@ -138,7 +138,7 @@ def make_folder(path: str) -> None:
 
 @contextmanager
 def os_errors() -> Iterator[None]:
-    """Turns TensorFlow's errors about files into Python's."""
+    """Turns TensorFlow's file errors in the block into Python's."""
     import tensorflow as tf
 
     try:

@@ -1,6 +1,6 @@
-"""Reads clips' files, by name, or shards, from beginning to end, before their crops are read at random.
+"""Reads the files or shards of clips from beginning to end, before their crops are read at random.
 
-What is read is thrown away: it stays in the operating system's page cache, from which the crops then come.
+The bytes are thrown away, but they stay in the operating system's page cache, from which the crops are then read.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
-from pipeline.storage.clips import find_place
+from pipeline.storage.clips import find_record_span
 from pipeline.storage.files import is_remote, open_file
 
 _BLOCK_BYTES = 1 << 20
@@ -16,9 +16,9 @@ _GAP_BYTES = 1 << 20  # a disk's arm needs longer to skip less than it needs to 
 
 
 def read_ahead(paths: Iterable[str]) -> None:
-    """Reads clips, those of a shard from its beginning to its end; remote ones are left out, having no page cache.
+    """Reads clips; those of a shard in their order in the shard. Remote clips are left out: they have no page cache.
 
-    What cannot be read is left to the decoder, which says so.
+    Clips that cannot be read are left to the decoder, which reports them.
     """
     for path, begin, end in _ranges(paths):
         with suppress(OSError), open_file(path) as file:
@@ -31,16 +31,16 @@ def read_ahead(paths: Iterable[str]) -> None:
 
 
 def _ranges(paths: Iterable[str]) -> Iterator[tuple[str, int, int | None]]:
-    """(file, first byte, byte behind the last; None for its end) of what holds the clips, sorted, neighbours joined."""
+    """Yields (file, first byte, byte after the last, or None for the end of the file), sorted, with neighbours joined."""
     files, parts = set(), set()
     for path in paths:
-        place = find_place(path)
+        span = find_record_span(path)
         if is_remote(path):
             continue
-        if place is None:
+        if span is None:
             files.add(path)
         else:
-            parts.add((place.shard, place.record, place.record + place.skip + place.length))
+            parts.add((span.shard, span.record, span.record + span.skip + span.length))
     for path in sorted(files):
         yield path, 0, None
     joined: tuple[str, int, int] | None = None

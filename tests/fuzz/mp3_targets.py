@@ -83,7 +83,7 @@ def _prepare_headers(folder: Path) -> Prepared:
 
 def _check_description(data: bytes, folder: Path, count: Iterator[int]) -> None:
     with _file(folder, data, count) as path:
-        described = mp3_excerpt.describe(path)
+        described = mp3_excerpt.index_mp3(path)
         if described is None:
             return
         samples = described.frame_count * described.header.samples
@@ -182,16 +182,16 @@ def _prepare_soundfile(folder: Path) -> Prepared:
 def _prepare_tfio(folder: Path) -> Prepared:
     import tensorflow as tf
 
-    from pipeline.decoding import tfio_decoder as mp3_graph
+    from pipeline.decoding import tfio_decoder
 
     count = itertools.count()
-    mp3_graph.load_ops()
+    tfio_decoder.load_ops()
 
     def decoder(samples: int) -> Callable[[str, float], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
         @tf.function(input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.float32)], autograph=False)
         def decode(path: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            waveform, error = mp3_graph.decode_file(path, 16_000, samples, position)
-            return waveform, error, mp3_graph.count_file_crops(path, 0.25)
+            waveform, error = tfio_decoder.decode_crop(path, 16_000, samples, position)
+            return waveform, error, tfio_decoder.count_windows(path, 0.25)
 
         return decode
 
@@ -220,5 +220,5 @@ TARGETS = {
     "mp3_headers": Target("mp3_frames, mp3_excerpt: frames, counts and cuts", 200_000, _prepare_headers),
     "mp3_header_ops": Target("mp3_header_ops against mp3_frames", 50_000, _prepare_header_ops),
     "decode_soundfile": Target("decode: crops, whole clips, blocks", 5_000, _prepare_soundfile),
-    "decode_tfio": Target("mp3_graph: crops, whole clips, number of crops", 5_000, _prepare_tfio),
+    "decode_tfio": Target("tfio_decoder: crops, whole clips, number of crops", 5_000, _prepare_tfio),
 }

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline import dataset
 from pipeline.dataset import train_dataset
 from pipeline.failures import FailureLedger
 from pipeline.order import RUNS_PER_GROUP, Order
 from pipeline.storage import read_ahead as module
-from pipeline.storage.clips import Place
+from pipeline.storage import read_ahead_ops
+from pipeline.storage.clips import RecordSpan
 from pipeline.storage.read_ahead import read_ahead
 
 
@@ -115,7 +115,7 @@ def test_shards_are_read_from_beginning_to_end(tmp_path: Path, reads):
     for name, size in (("a.tfrecord", 5_000_000), ("b.tfrecord", 3_000), ("c.mp3", 2_500_000), ("b.mp3", 10)):
         (tmp_path / name).write_bytes(bytes(size))
     clips = [
-        Place(str(tmp_path / name), record, 50, length, "x.mp3")
+        RecordSpan(str(tmp_path / name), record, 50, length, "x.mp3")
         for name, record, length in (
             *(("b.tfrecord", 100, 900), ("a.tfrecord", 4_000_000, 99_950)),
             *(("a.tfrecord", 1_000, 1_449_950), ("a.tfrecord", 0, 900), ("a.tfrecord", 2_000_000, 499_950)),
@@ -151,9 +151,9 @@ def test_a_group_is_read_before_its_crops_are_decoded(clips, reads):
 
 def test_whoever_leaves_does_not_wait_for_a_group(clips, monkeypatch):
     """It is read in slices; here of one clip each, which take a while."""
-    monkeypatch.setattr(dataset, "_READ_AHEAD_CLIPS", 1)
+    monkeypatch.setattr(read_ahead_ops, "_CLIPS_AT_ONCE", 1)
     started = []
-    monkeypatch.setattr(dataset, "read_ahead", lambda paths: started.append(list(paths)) or time.sleep(0.3))
+    monkeypatch.setattr(read_ahead_ops, "read_ahead", lambda paths: started.append(list(paths)) or time.sleep(0.3))
     paths = [str(path) for path in clips]
     ledger = FailureLedger(len(paths))
     options = {"sample_rate_hz": 8000, "crop_seconds": 1, "batch_size": 2, "shuffle_clips": 4}

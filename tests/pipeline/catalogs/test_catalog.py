@@ -15,8 +15,9 @@ from pipeline.catalogs.catalog import (
     make_catalog,
     missing_files,
 )
-from pipeline.catalogs.folders import load_csv, load_folders
+from pipeline.catalogs.folders import load_folders
 from pipeline.catalogs.splits import assign_splits
+from pipeline.catalogs.table import load_csv
 
 
 def test_folders(tmp_path: Path):

@@ -11,8 +11,8 @@ import soundfile
 from support.audio import music, without_length_tag, write_mp3
 from support.places import shared
 
-from pipeline.decoding import soundfile_decoder as decode
 from pipeline.decoding.soundfile_decoder import DecodeError, decode_blocks, decode_crop, read_info
+from pipeline.mp3 import frames as mp3_frames
 
 RATE_HZ = 22050
 
@@ -125,10 +125,10 @@ def test_bad_files_are_named_by_reason(tmp_path: Path, clips):
 def test_promise_of_a_frame_too_many_is_no_truncation_wherever_a_block_ends(tmp_path: Path, clips):
     # As ffmpeg cuts FMA's clips. The last block may then hold nothing but what is missing.
     data = without_length_tag(clips[1].read_bytes())
-    _, header = decode.mp3_frames.find_frame(data, 0)
-    exact = decode.mp3_frames.count_frames(data, 0, header)
+    _, header = mp3_frames.find_frame(data, 0)
+    exact = mp3_frames.count_frames(data, 0, header)
     path = tmp_path / "one_more.mp3"
-    path.write_bytes(decode.mp3_frames.info_frame(header, exact + 1) + data)
+    path.write_bytes(mp3_frames.info_frame(header, exact + 1) + data)
     promised = read_info(path).samples
     for block_samples in (promised - 100, promised - header.samples, 5000):
         assert sum(len(block) for block in decode_blocks(path, block_samples)) == promised
@@ -137,9 +137,9 @@ def test_promise_of_a_frame_too_many_is_no_truncation_wherever_a_block_ends(tmp_
 def test_more_promised_than_there_is(tmp_path: Path, clips):
     # What is asked for behind the end is a failure, not silence; for more than its bytes can hold see test_bad_worlds.
     data = without_length_tag(clips[1].read_bytes())
-    _, header = decode.mp3_frames.find_frame(data, 0)
+    _, header = mp3_frames.find_frame(data, 0)
     path = tmp_path / "longer.mp3"
-    path.write_bytes(decode.mp3_frames.info_frame(header, 30 * header.sample_rate_hz // header.samples) + data)
+    path.write_bytes(mp3_frames.info_frame(header, 30 * header.sample_rate_hz // header.samples) + data)
     with pytest.raises(DecodeError, match="truncated"):
         decode_crop(path, RATE_HZ, RATE_HZ, position=0.5)
     assert np.any(decode_crop(path, RATE_HZ, RATE_HZ, position=0.0))

@@ -10,14 +10,16 @@ from support.audio import music, without_length_tag, write_mp3
 from support.places import shared
 
 from pipeline.dataset import eval_dataset, train_dataset
-from pipeline.decoding import tfio_decoder as mp3_graph
+from pipeline.decoding import tfio_decoder
 from pipeline.decoding.soundfile_decoder import decode_crop, read_info
 from pipeline.failures import FailureLedger
 from pipeline.mp3 import frames as mp3_frames
 from pipeline.mp3.header_ops import read_stream
 
+pytestmark = pytest.mark.slow
+
 BYTES = [tf.TensorSpec([], tf.string)]
-decode = tf.function(mp3_graph.decode_mp3, input_signature=BYTES, autograph=False)
+decode = tf.function(tfio_decoder.decode_mp3, input_signature=BYTES, autograph=False)
 find = tf.function(read_stream, input_signature=BYTES, autograph=False)
 
 
@@ -106,7 +108,7 @@ def test_a_clip_cut_from_a_longer_mp3():
     """The kind of file that tensorflow-io refuses by itself."""
     path = shared("fma_small") / "000" / "000002.mp3"
     with pytest.raises(tf.errors.InvalidArgumentError):
-        mp3_graph.load_ops().io_audio_decode_mp3(path.read_bytes(), shape=tf.constant([-1, -1], tf.int64))
+        tfio_decoder.load_ops().io_audio_decode_mp3(path.read_bytes(), shape=tf.constant([-1, -1], tf.int64))
     waveform, sample_rate_hz, _ = decode(path.read_bytes())
     expected = decode_crop(path, int(sample_rate_hz), 0)
     assert len(waveform) == len(expected)
@@ -135,7 +137,7 @@ def test_odd_files_are_parsed_as_in_python_and_never_fail():
 
 CROP = 2 * 22050
 decode_crop_graph = tf.function(
-    lambda path, position: mp3_graph.decode_file(path, 22050, CROP, position),
+    lambda path, position: tfio_decoder.decode_crop(path, 22050, CROP, position),
     input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([])],
     autograph=False,
 )

@@ -11,6 +11,8 @@ import soundfile
 from pipeline.demo.dataset import write_demo_data
 from pipeline.demo.plan import GENRES, TRACKS_PER_SPLIT, plan_tracks
 
+pytestmark = pytest.mark.slow
+
 SEED = 3
 FEW_TRACKS = {"training": 1, "validation": 1, "test": 1}  # of each of three styles, and the broken file
 

@@ -1,4 +1,4 @@
-"""Zip archives as FMA packs them, and as an enemy would."""
+"""Zip archives as FMA packs them, damaged ones, and members that would land elsewhere."""
 
 import hashlib
 import random
@@ -12,7 +12,6 @@ import pytest
 from fuzz.archive_targets import check_archive, make_archive
 from support.archives import checksums, pack
 
-from pipeline.download import archive_rules as archive_members
 from pipeline.download.archives import ArchiveError, extract
 from pipeline.download.verified import read_record, record_path, wrong_files
 
@@ -181,16 +180,17 @@ def of_kind(mode: int, name: str = "fma_small/x.mp3", attributes: int = 0) -> zi
     [
         *("../evil", "fma_small/../evil", "fma_small/../../evil", "fma_small/a/../../../evil", "/evil", "//evil/x"),
         *("evil", "other/evil", "fma_small", "fma_smallest/x", "./fma_small/x", "fma_small/./x", "fma_small//x"),
-        *("fma_small\\..\\..\\evil", "C:\\evil", "C:/evil", "fma_small/C:evil", "fma_small/x:stream"),
         *(
+            "fma_small\\..\\..\\evil",
+            "C:\\evil",
+            "C:/evil",
+            "~/evil",
             "fma_small/.x.mp3.partial",
             "fma_small/.ssh/keys",
-            "fma_small/con",
-            "fma_small/NUL.mp3",
-            "fma_small/com1 .x/y",
+            "fma_small/\x1b[2Jx",
+            "fma_small/x\ny",
+            "fma_small/\u202egpj.mp3",
         ),
-        *("fma_small/\x1b[2Jx", "fma_small/x\ny", "fma_small/\u202egpj.mp3", "fma_small/ x", "fma_small/x "),
-        *("fma_small/" + "x" * 201, "fma_small/" + "abcdefgh/" * 120 + "x", "~/evil"),
     ],
 )
 def test_names_that_are_refused(tmp_path: Path, name: str):
@@ -201,11 +201,14 @@ def test_names_that_are_refused(tmp_path: Path, name: str):
     assert [path.name for path in tmp_path.rglob("*")] == ["inside", "fma_small.zip"]
 
 
-def test_a_name_with_a_zero_byte(tmp_path: Path):
-    packed = hostile(tmp_path / "fma_small.zip", "fma_small/x.mp3Z../evil")
+def test_a_name_with_a_zero_byte_ends_there(tmp_path: Path):
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    packed = hostile(inside / "fma_small.zip", "fma_small/x.mp3Z../evil")
     packed.write_bytes(packed.read_bytes().replace(b"mp3Z", b"mp3\0"))
-    with pytest.raises(ArchiveError, match="control characters"):
-        extract(packed)
+    extract(packed)
+    assert set(everything_below(inside / "fma_small")) == {"checksums", "x.mp3"}
+    assert list(tmp_path.iterdir()) == [inside]
 
 
 def test_a_member_with_two_names(tmp_path: Path, monkeypatch):
@@ -214,7 +217,7 @@ def test_a_member_with_two_names(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(
         zipfile.ZipInfo, "_decodeExtra", lambda info, *_: setattr(info, "filename", "fma_small/../../y")
     )
-    with pytest.raises(ArchiveError, match="second name"):
+    with pytest.raises(ArchiveError, match=r"a name with \.\."):
         extract(packed)
 
 
@@ -231,21 +234,16 @@ def test_permissions_are_not_taken_over(tmp_path: Path):
     assert (tmp_path / "fma_small" / "x.mp3").stat().st_mode & 0o7111 == 0
 
 
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [
-        (["fma_small/x.mp3", "fma_small/x.mp3"], "one file of each name"),
-        (["fma_small/x.mp3", "fma_small/X.mp3"], "one file of each name"),
-        (["fma_small/é", "fma_small/e\u0301"], "one file of each name"),
-        (["fma_small/x", "fma_small/x/y"], "one file of each name"),
-        (["fma_small/x/y", "fma_small/X"], "one file of each name"),
-    ],
-)
+def test_a_name_is_a_file_and_a_folder(tmp_path: Path):
+    with pytest.raises(ArchiveError, match=r"expected to write .*fma_small/x"):
+        extract(hostile(tmp_path / "fma_small.zip", "fma_small/x", "fma_small/x/y"))
+    assert not record_path(tmp_path / "fma_small").exists()
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
-def test_names_that_meet(tmp_path: Path, names: list[str], message: str):
-    with pytest.raises(ArchiveError, match=message):
-        extract(hostile(tmp_path / "fma_small.zip", *names))
-    assert not (tmp_path / "fma_small").exists()
+def test_of_two_files_of_a_name_one_is_written(tmp_path: Path):
+    extract(hostile(tmp_path / "fma_small.zip", "fma_small/x.mp3", "fma_small/x.mp3"))
+    assert everything_below(tmp_path / "fma_small") == {"checksums": b"", "x.mp3": b"evil"}
 
 
 def edited(path: Path, name: str, **fields: int) -> Path:
@@ -271,9 +269,8 @@ def edited(path: Path, name: str, **fields: int) -> Path:
         ({"flag_bits": 1}, "encrypted"),
         ({"compress_type": zipfile.ZIP_LZMA}, "compression method 14"),
         ({"compress_type": 9}, "compression method 9"),
-        ({"file_size": 0xFFFFFFF0}, "at most 20 times its own size"),
-        ({"header_offset": 0}, "side by side"),
-        ({"compress_size": 5000}, "it is cut off"),
+        ({"header_offset": 0}, "is damaged"),  # where another member is
+        ({"file_size": 1 << 20}, "is damaged"),
         ({"file_size": 3}, "is damaged"),
         ({"file_size": 5}, "is damaged"),
         ({"CRC": 1}, "is damaged"),
@@ -299,40 +296,12 @@ def test_a_message_stays_short(tmp_path: Path):
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
-def test_a_bomb_is_refused_by_what_it_announces(tmp_path: Path, method: int):
-    packed = hostile(tmp_path / "fma_small.zip", "fma_small/x.mp3", data=bytes(30 << 20), method=method)
-    with pytest.raises(ArchiveError, match="at most 20 times its own size"):
-        extract(packed)
-    assert not (tmp_path / "fma_small").exists()
-
-
-@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
 def test_a_bomb_that_announces_little_writes_no_more(tmp_path: Path, method: int):
     packed = hostile(tmp_path / "fma_small.zip", "fma_small/x.mp3", data=bytes(30 << 20), method=method)
     written = []
     with pytest.raises(ArchiveError, match="is damaged"):
         extract(edited(packed, "fma_small/x.mp3", file_size=1000), lambda _, done, total: written.append(done))
     assert max(written, default=0) <= 1000
-
-
-def test_overlapping_members(tmp_path: Path):
-    """One packed body, many entries: the bomb that needs no nesting (Fifield, WOOT 2019)."""
-    packed = hostile(tmp_path / "fma_small.zip", "fma_small/x.mp3", "fma_small/y.mp3")
-    with zipfile.ZipFile(packed) as archive:
-        first = archive.getinfo("fma_small/x.mp3").header_offset
-    with pytest.raises(ArchiveError, match="side by side"):
-        extract(edited(packed, "fma_small/y.mp3", header_offset=first))
-
-
-def test_limits(tmp_path: Path, monkeypatch):
-    packed = hostile(tmp_path / "fma_small.zip", "fma_small/x.mp3", "fma_small/y.mp3")
-    monkeypatch.setattr(archive_members, "MAX_MEMBERS", 2)
-    with pytest.raises(ArchiveError, match=r"at most 2 members .*found 3"):
-        extract(packed)
-    monkeypatch.setattr(archive_members, "MAX_MEMBERS", 3)
-    monkeypatch.setattr(archive_members, "MAX_MEMBER_BYTES", 3)
-    with pytest.raises(ArchiveError, match="4 bytes, of at most 3"):
-        extract(packed)
 
 
 def test_a_disk_that_is_too_small(packed: Path, monkeypatch):
@@ -365,7 +334,7 @@ def test_a_page_is_no_archive(tmp_path: Path):
         extract(tmp_path / "fma_small.zip")
 
 
-def test_archives_by_an_enemy_or_a_bad_disk(tmp_path: Path):
+def test_odd_and_damaged_archives(tmp_path: Path):
     """A few of what `check_archive` can try."""
     ended = [check_archive(tmp_path, make_archive(random.Random(f"archive {i}"))) for i in range(60)]
     assert 10 < ended.count("extracted") < 50

@@ -20,6 +20,8 @@ from pipeline.download.archives import ArchiveError
 from pipeline.download.fma import AUDIO, METADATA, FmaArchive, Step, carry_out, choose_archives, plan
 from pipeline.download.http_client import DownloadError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def published(clips, tmp_path_factory: pytest.TempPathFactory) -> Path:

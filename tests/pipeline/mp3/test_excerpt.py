@@ -10,8 +10,8 @@ import soundfile
 from support.audio import music, without_length_tag, write_mp3
 from support.places import shared
 
-from pipeline.decoding import soundfile_decoder as decode
-from pipeline.decoding.buffers import borrowed_scratch
+from pipeline.decoding import soundfile_decoder
+from pipeline.decoding.buffers import buffer_pool
 from pipeline.decoding.soundfile_decoder import DecodeError, decode_crop
 from pipeline.mp3 import excerpt as mp3_excerpt
 
@@ -37,8 +37,8 @@ def variable_mp3(request, tmp_path_factory) -> Path:
 
 def read_cut(path: Path, start: int, samples: int) -> np.ndarray:
     """[samples, channels] by way of the excerpt."""
-    pieces, first = mp3_excerpt.describe(str(path)).cut(str(path), start, samples)
-    with borrowed_scratch() as scratch, soundfile.SoundFile(scratch.file_of(pieces), closefd=False) as sound:
+    pieces, first = mp3_excerpt.index_mp3(str(path)).cut(str(path), start, samples)
+    with buffer_pool.borrow() as buffers, soundfile.SoundFile(buffers.file_of(pieces), closefd=False) as sound:
         return sound.read(start - first + samples, dtype="float32", always_2d=True)[start - first :]
 
 
@@ -57,9 +57,9 @@ def test_same_samples_wherever_it_is_cut(mp3: Path):
 
 def test_same_samples_of_a_variable_rate(variable_mp3: Path):
     check_cuts(variable_mp3)
-    described = mp3_excerpt.describe(str(variable_mp3))
-    rate_hz = described.header.sample_rate_hz
-    pieces, first = described.cut(str(variable_mp3), 9 * rate_hz, rate_hz)
+    indexed = mp3_excerpt.index_mp3(str(variable_mp3))
+    rate_hz = indexed.header.sample_rate_hz
+    pieces, first = indexed.cut(str(variable_mp3), 9 * rate_hz, rate_hz)
     assert rate_hz > 9 * rate_hz - first > 0 and sum(map(len, pieces)) < 0.4 * variable_mp3.stat().st_size
 
 
@@ -75,8 +75,10 @@ def test_same_samples_without_a_length_tag(tmp_path: Path, variable: bool, quiet
     whole = decode_crop(path, 44100, 0)
     assert len(whole) % 1152 == (1152 - 529 if variable and quiet == "last" else 0)
     excerpts = []
-    read_excerpt = decode._read_excerpt
-    monkeypatch.setattr(decode, "_read_excerpt", lambda *args: excerpts.append(read_excerpt(*args)) or excerpts[-1])
+    read_excerpt = soundfile_decoder._read_excerpt
+    monkeypatch.setattr(
+        soundfile_decoder, "_read_excerpt", lambda *args: excerpts.append(read_excerpt(*args)) or excerpts[-1]
+    )
     for start in (0, 528, 529, 1152, 3000, 4 * 44100, 4 * 44100 + 600, 7 * 44100, len(whole) - 44100):
         ours = decode_crop(path, 44100, 44100, start / (len(whole) - 44100))
         np.testing.assert_allclose(ours, whole[start : start + 44100], atol=1e-6)
@@ -88,7 +90,7 @@ def test_same_samples_without_a_length_tag_at_any_rate(tmp_path: Path, rate_hz: 
     """Below 32 kHz a frame has one granule; LAME's quality 0 then refers far back."""
     path = write_mp3(tmp_path / "a.mp3", music(8, rate_hz, channels), rate_hz, quality=0.0)
     path.write_bytes(without_length_tag(path.read_bytes()))
-    assert not mp3_excerpt.describe(str(path)).states_length
+    assert not mp3_excerpt.index_mp3(str(path)).states_length
     whole = decode_crop(path, rate_hz, 0)
     for place in rng.random(40):
         start = round(place * (len(whole) - rate_hz))
@@ -107,20 +109,20 @@ def test_same_samples_at_the_end_of_the_index(tmp_path: Path):
 
 
 def test_only_the_bytes_of_the_crop_are_cut(mp3: Path):
-    described = mp3_excerpt.describe(str(mp3))
-    rate_hz = described.header.sample_rate_hz
-    pieces, first = described.cut(str(mp3), SECONDS // 2 * rate_hz, rate_hz)
+    indexed = mp3_excerpt.index_mp3(str(mp3))
+    rate_hz = indexed.header.sample_rate_hz
+    pieces, first = indexed.cut(str(mp3), SECONDS // 2 * rate_hz, rate_hz)
     assert 0 < SECONDS // 2 * rate_hz - first < 2 * rate_hz
-    one_second = described.frames.mean_bytes * rate_hz / described.header.samples
-    assert sum(map(len, pieces)) < 1.5 * one_second + 45 * described.header.frame_bytes < mp3.stat().st_size
+    one_second = indexed.frames.mean_bytes * rate_hz / indexed.header.samples
+    assert sum(map(len, pieces)) < 1.5 * one_second + 45 * indexed.header.frame_bytes < mp3.stat().st_size
 
 
 def test_real_clips():
     kinds = []
     for path in sorted(shared("real_music").glob("**/*.mp3"))[::6]:
-        described = mp3_excerpt.describe(str(path))
-        kinds.append((type(described.frames), described.states_length))
-        rate_hz = described.header.sample_rate_hz
+        indexed = mp3_excerpt.index_mp3(str(path))
+        kinds.append((type(indexed.frames), indexed.states_length))
+        rate_hz = indexed.header.sample_rate_hz
         whole = decode_crop(path, rate_hz, 0)
         for place in (0.0, 0.31, 0.93):
             start = round(place * (len(whole) - rate_hz))
@@ -135,14 +137,14 @@ def test_files_that_it_leaves_to_libsndfile(tmp_path: Path, mp3: Path, monkeypat
     soundfile.write(tmp_path / "a.wav", music(1, 44100, 1), 44100)
     (tmp_path / "short.mp3").write_bytes(mp3.read_bytes()[:-2000])  # its header promises more
     (tmp_path / "short variable.mp3").write_bytes(data[:-2000])
-    middle = mp3_excerpt.describe(str(variable)).frames.offsets[2]
+    middle = mp3_excerpt.index_mp3(str(variable)).frames.offsets[2]
     (tmp_path / "junk.mp3").write_bytes(data[:middle] + b"junk" * 20 + data[middle:])
     (tmp_path / "VBRI.mp3").write_bytes(data[:36] + b"VBRI" + data[40:])
     (tmp_path / "empty.mp3").write_bytes(b"")
     for name in ("a.wav", "VBRI.mp3", "short.mp3", "short variable.mp3", "junk.mp3", "empty.mp3"):
-        assert mp3_excerpt.describe(str(tmp_path / name)) is None
+        assert mp3_excerpt.index_mp3(str(tmp_path / name)) is None
     monkeypatch.setattr(mp3_excerpt, "_MAX_INDEXED_BYTES", len(data) - 1)
-    assert mp3_excerpt.describe(str(variable)) is None
+    assert mp3_excerpt.index_mp3(str(variable)) is None
 
 
 def test_a_variable_rate_is_not_believed_to_be_constant(tmp_path: Path):
@@ -154,7 +156,7 @@ def test_a_variable_rate_is_not_believed_to_be_constant(tmp_path: Path):
     )
     assert b"Info" in data
     (tmp_path / "a.mp3").write_bytes(data)
-    assert isinstance(mp3_excerpt.describe(str(tmp_path / "a.mp3")).frames, mp3_excerpt.IndexedFrames)
+    assert isinstance(mp3_excerpt.index_mp3(str(tmp_path / "a.mp3")).frames, mp3_excerpt.IndexedFrames)
     check_cuts(tmp_path / "a.mp3")
 
 
@@ -162,13 +164,13 @@ def test_a_file_that_changes_under_our_hands(tmp_path: Path, mp3: Path):
     path, rate_hz = tmp_path / "a.mp3", soundfile.info(mp3).samplerate
     path.write_bytes(mp3.read_bytes())
     before = decode_crop(path, rate_hz, rate_hz, 0.5)
-    described = mp3_excerpt.describe(str(path))
+    indexed = mp3_excerpt.index_mp3(str(path))
     stat = path.stat()
     size = len(path.read_bytes())
     # The same size and time: only the frame that is missing at its place tells.
     path.write_bytes(path.read_bytes()[: size // 4] + bytes(size - size // 4))
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert described.cut(str(path), 6 * rate_hz, rate_hz) is None
+    assert indexed.cut(str(path), 6 * rate_hz, rate_hz) is None
     with pytest.raises(DecodeError, match="truncated"):
         decode_crop(path, rate_hz, rate_hz, 0.5)
     # Another file in its place is seen by its version.
@@ -184,12 +186,12 @@ def test_a_file_that_changes_under_our_hands(tmp_path: Path, mp3: Path):
 def test_nothing_is_cut_behind_the_frames_that_are_counted(tmp_path: Path, mp3: Path):
     # Frames that the Info frame does not count, as where a stream was appended: a place beyond its end is one of theirs.
     path = tmp_path / "a.mp3"
-    frames = mp3.read_bytes()[mp3_excerpt.describe(str(mp3)).frames.offset :]
+    frames = mp3.read_bytes()[mp3_excerpt.index_mp3(str(mp3)).frames.offset :]
     path.write_bytes(mp3.read_bytes() + frames)
-    described = mp3_excerpt.describe(str(path))
-    samples = described.frame_count * described.header.samples
-    assert described.cut(str(path), samples - 1152, 1152) is not None
-    assert described.cut(str(path), samples * 3 // 2, 1152) is None
+    indexed = mp3_excerpt.index_mp3(str(path))
+    samples = indexed.frame_count * indexed.header.samples
+    assert indexed.cut(str(path), samples - 1152, 1152) is not None
+    assert indexed.cut(str(path), samples * 3 // 2, 1152) is None
 
 
 def test_decoding_a_crop_looks_at_nothing_before_it(tmp_path: Path, mp3: Path):
@@ -215,7 +217,7 @@ def test_tag_before_the_stream(tmp_path: Path, mp3: Path):
     tag = b"ID3\x04\0\0" + bytes((size >> 21 & 127, size >> 14 & 127, size >> 7 & 127, size & 127)) + bytes(size)
     (tmp_path / "a.mp3").write_bytes(tag + mp3.read_bytes())
     rate_hz = soundfile.info(mp3).samplerate
-    assert mp3_excerpt.describe(str(tmp_path / "a.mp3")).frames.offset == mp3_excerpt.describe(
+    assert mp3_excerpt.index_mp3(str(tmp_path / "a.mp3")).frames.offset == mp3_excerpt.index_mp3(
         str(mp3)
     ).frames.offset + len(tag)
     np.testing.assert_array_equal(
@@ -223,7 +225,7 @@ def test_tag_before_the_stream(tmp_path: Path, mp3: Path):
     )
 
 
-def test_scratch_files_are_not_shared_with_forked_processes(mp3: Path):
+def test_buffers_are_not_shared_with_forked_processes(mp3: Path):
     rate_hz = soundfile.info(mp3).samplerate
     expected = decode_crop(mp3, rate_hz, rate_hz, 0.4)
     read_end, write_end = os.pipe()

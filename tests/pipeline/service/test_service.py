@@ -21,10 +21,12 @@ from experiments.settings import Settings, differences
 from pipeline.catalogs.catalog import make_catalog
 from pipeline.failures import FailureLedger
 from pipeline.service import servers as service
-from pipeline.service.client import Arrivals, InOrder, Patience, ServiceError, check_service
+from pipeline.service.client import Receiver, ReorderBuffer, ServiceError, Timeouts, check_service
 
-IMPATIENT = Patience(notice_seconds=0.05, gone_seconds=0.1, late_seconds=0.1, later_batches=4)
-PATIENT = Patience(notice_seconds=60, gone_seconds=120, late_seconds=60, later_batches=4)
+pytestmark = pytest.mark.slow
+
+SHORT = Timeouts(notice_seconds=0.05, gone_seconds=0.1, late_seconds=0.1, later_batches=4)
+LONG = Timeouts(notice_seconds=60, gone_seconds=120, late_seconds=60, later_batches=4)
 
 
 def batch(step: int, error: str = "") -> tuple[tf.Tensor, ...]:
@@ -32,7 +34,7 @@ def batch(step: int, error: str = "") -> tuple[tf.Tensor, ...]:
     return tf.fill([2, 3], float(step)), tf.constant([2 * step, 2 * step + 1]), tf.constant([error, ""])
 
 
-def ordered(items: Iterator, steps: int, patience: Patience = PATIENT) -> tuple[InOrder, list[str], list[int]]:
+def ordered(items: Iterator, steps: int, timeouts: Timeouts = LONG) -> tuple[ReorderBuffer, list[str], list[int]]:
     """What comes out if these arrive: the iterator, its reports and the steps that were decoded here, when exhausted."""
     decoded_here: list[int] = []
 
@@ -41,7 +43,7 @@ def ordered(items: Iterator, steps: int, patience: Patience = PATIENT) -> tuple[
         return batch(step)
 
     reports: list[str] = []
-    result = InOrder(Arrivals.begin(lambda: items), steps, decode, patience, reports.append)
+    result = ReorderBuffer(Receiver.start(lambda: items), steps, decode, timeouts, reports.append)
     batches = list(result)
     assert [int(waveform[0, 0]) for waveform, _, _ in batches] == list(range(steps))
     assert not any(np.any(error != b"") for _, _, error in batches)
@@ -81,7 +83,7 @@ def test_a_batch_is_given_up_when_too_many_later_ones_have_come():
         yield from ((step, batch(step)) for step in (1, 2, 3, 4, 0, 5))
         yield from never()
 
-    result, reports, decoded_here = ordered(arriving(), 6)  # with patience: it must not be time that decides
+    result, reports, decoded_here = ordered(arriving(), 6)  # with long timeouts: it must not be time that decides
     assert decoded_here == [0] and result.deliveries.lost == 2 and result.deliveries.repeated == 2 and not reports
 
 
@@ -90,7 +92,7 @@ def test_a_late_batch_is_given_up():
         yield from ((step, batch(step)) for step in (0, 2, 3))
         yield from never()
 
-    result, reports, decoded_here = ordered(arriving(), 4, IMPATIENT)
+    result, reports, decoded_here = ordered(arriving(), 4, SHORT)
     assert decoded_here == [1] and result.deliveries.received == 6 and not reports
 
 
@@ -112,7 +114,7 @@ def test_a_silent_service_is_reported_and_done_without_until_it_speaks_again():
         return batch(step)
 
     reports: list[str] = []
-    result = InOrder(Arrivals.begin(arriving), 6, decode, IMPATIENT, reports.append)
+    result = ReorderBuffer(Receiver.start(arriving), 6, decode, SHORT, reports.append)
     assert [int(waveform[0, 0]) for waveform, _, _ in result] == list(range(6))
     assert decoded_here == [1, 2, 3] and result.deliveries.repeated == 2  # the late step 1
     assert len(reports) == 2 and "do dispatcher and workers run" in reports[0] and "going on" in reports[1]

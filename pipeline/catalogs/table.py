@@ -1,0 +1,46 @@
+"""A CSV table of paths and labels as a catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.catalogs.catalog import Catalog, CatalogError, make_catalog, read_table
+from pipeline.catalogs.splits import complete_splits
+
+
+def load_csv(table_path: str | Path, genres: Sequence[str] = (), seed: int = 0, multi_label: bool = False) -> Catalog:
+    """Loads a CSV with the columns `path` and `label`, and any of split, artist, album, title and track_id.
+
+    Args:
+        table_path: the table; its paths are absolute, or relative to its folder.
+        genres: labels to keep, whatever their case; empty means all.
+        seed: of the split, where the table has no column `split`.
+        multi_label: whether a label may be several, as `Rock|Folk`.
+
+    Returns:
+        The catalog; its notes say how clips were split, unless the table says so.
+
+    Raises:
+        CatalogError: the table cannot be read, lacks a column or is empty.
+
+    Example:
+        >>> from pipeline.catalogs.table import load_csv
+        >>> catalog = load_csv(csv_path, genres=["jazz", "rock"])
+        >>> catalog.labels
+        ('Jazz', 'Rock')
+        >>> catalog.tracks["split"].nunique()
+        3
+    """
+    table_path = Path(table_path)
+    table = read_table(table_path, ("path", "label"))
+    blank = table.index[(table["path"] == "") | (table["label"] == "")]
+    if table.empty or len(blank):
+        what = f"row {blank[0] + 2} without" if len(blank) else "no rows, so no"
+        raise CatalogError(
+            f"expected a path and a label in every row of {table_path}, found {what} one; mend the table"
+        )
+    tracks = table.assign(path=[str(table_path.parent / path) for path in table["path"]])
+    if "track_id" not in tracks:
+        tracks["track_id"] = table["path"]
+    return complete_splits(make_catalog(tracks, genres, (), multi_label), seed)

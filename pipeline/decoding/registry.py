@@ -1,0 +1,36 @@
+"""The decoders by name. This module imports neither a decoder nor TensorFlow, so that settings and flags can list them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.decoding.decoder import Decoder
+
+DECODERS: dict[str, Decoder] = {
+    "soundfile": Decoder("soundfile_decoder", "every format, exact, fast"),
+    "tfio": Decoder("tfio_decoder", "MP3s by graph ops alone, several times slower", is_graph_native=True),
+}
+DEFAULT_DECODER = "soundfile"
+# The decoder of a data service, unless another one is chosen.
+SERVICE_DECODER = next(name for name, decoder in DECODERS.items() if decoder.is_graph_native)
+
+
+def decoder_help() -> str:
+    """Returns one sentence about all decoders, for the help of a command."""
+    return "; ".join(f"{name}: {decoder.summary}" for name, decoder in DECODERS.items()) + "."
+
+
+def default_decoder() -> Any:
+    """Imports and returns the module of the default decoder, a `PythonDecoder`."""
+    return DECODERS[DEFAULT_DECODER].load()
+
+
+def get_decoder(name: str) -> Decoder:
+    """Looks a decoder up by name.
+
+    Raises:
+        ValueError: there is none of that name; the message lists the names.
+    """
+    if name not in DECODERS:
+        raise ValueError(f"expected decoder to be one of {', '.join(DECODERS)}, received {name!r}")
+    return DECODERS[name]
