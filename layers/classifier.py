@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
-from keras import layers
 
 from layers.networks.registry import get_network
 
@@ -13,7 +14,7 @@ def build_audio_classifier(
     num_classes: int,
     front_end: keras.layers.Layer | None,
     crop_samples: int | None = None,
-    feature_augmentation: keras.layers.Layer | None = None,
+    image_augmentations: Sequence[keras.layers.Layer] = (),
     multi_label: bool = False,
 ) -> keras.Model:
     """Builds the functional model that is trained, saved and exported.
@@ -25,7 +26,7 @@ def build_audio_classifier(
             None, where the network takes the waveform itself.
         crop_samples: length of the waveforms that it will be given, to refuse one too short for the network now
             rather than in the middle of a run. The model itself takes any length.
-        feature_augmentation: a layer from image to image of the same shape that acts in training only.
+        image_augmentations: layers from image to image of the same shape, in order, that act in training only.
         multi_label: whether a waveform may have several labels: then each probability is a label's own, a sigmoid;
             otherwise they are a softmax and sum to one.
 
@@ -35,6 +36,13 @@ def build_audio_classifier(
 
     Raises:
         ValueError: unknown network, no front end, or crops or mel bands too few for it.
+
+    Example:
+        >>> from layers.classifier import build_audio_classifier
+        >>> from layers.front_ends.log_mel import LogMelSpectrogram
+        >>> model = build_audio_classifier("cnn2d_bn", num_classes=3, front_end=LogMelSpectrogram(n_mels=32))
+        >>> model(np.zeros([2, 22050], np.float32)).shape
+        TensorShape([2, 3])
     """
     entry = get_network(network)
     if num_classes < 2:
@@ -59,12 +67,12 @@ def build_audio_classifier(
             )
     waveform = keras.Input((None,), dtype="float32", name="waveform")
     features = front_end(waveform) if front_end else waveform
-    if front_end is not None and feature_augmentation is not None:
-        features = feature_augmentation(features)  # [batch, frames, n_mels, 1]
-    embedding = layers.Identity(name="embedding")(entry.build(features))  # [batch, units]
-    logits = layers.Dense(num_classes, dtype="float32", name="logits")(embedding)
+    for augmentation in image_augmentations if front_end else ():
+        features = augmentation(features)  # [batch, frames, n_mels, 1]
+    embedding = keras.layers.Identity(name="embedding")(entry.build(features))  # [batch, units]
+    logits = keras.layers.Dense(num_classes, dtype="float32", name="logits")(embedding)
     if multi_label:
-        probabilities = layers.Activation("sigmoid", dtype="float32", name="probabilities")(logits)
+        probabilities = keras.layers.Activation("sigmoid", dtype="float32", name="probabilities")(logits)
     else:
-        probabilities = layers.Softmax(dtype="float32", name="probabilities")(logits)
+        probabilities = keras.layers.Softmax(dtype="float32", name="probabilities")(logits)
     return keras.Model(waveform, probabilities, name=network)

@@ -1,4 +1,4 @@
-"""A trained model in the operations that other runtimes have: the Fourier transform, which its front end makes by kapre."""
+"""A trained model in operations that other runtimes have: its front end's Fourier transform, which is kapre's, is replaced."""
 
 from __future__ import annotations
 
@@ -16,16 +16,31 @@ PowerSpectrum = Callable[[tf.Tensor, int, int], tf.Tensor]
 
 
 def rfft_power_spectrum(waveform: tf.Tensor, n_fft: int, hop_length: int) -> tf.Tensor:
-    """For TFLite: its FFT takes the last axis only, so the waveform must have no channel axis (kapre's has).
+    """Computes power spectra as TFLite can: its FFT takes the last axis only, and kapre's waveform has channels there.
 
-    That FFT also takes powers of two only.
+    Args:
+        waveform: padded, float32 [batch, samples].
+        n_fft: window and FFT length in samples; TFLite's FFT takes powers of two only.
+        hop_length: samples between frames.
+
+    Returns:
+        Squared magnitudes, float32 [batch, frames, n_fft // 2 + 1].
     """
     stft = tf.signal.stft(waveform, n_fft, hop_length, n_fft)
     return tf.square(tf.math.real(stft)) + tf.square(tf.math.imag(stft))
 
 
 def convolution_power_spectrum(waveform: tf.Tensor, n_fft: int, hop_length: int) -> tf.Tensor:
-    """For ONNX, and other lengths in TFLite: the Fourier transform as a convolution with windowed cosines and sines."""
+    """Computes power spectra as a convolution with windowed cosines and sines: for ONNX, and for any n_fft in TFLite.
+
+    Args:
+        waveform: padded, float32 [batch, samples].
+        n_fft: window and FFT length in samples.
+        hop_length: samples between frames.
+
+    Returns:
+        Squared magnitudes, float32 [batch, frames, n_fft // 2 + 1].
+    """
     bins = n_fft // 2 + 1
     time, frequency = np.arange(n_fft), np.arange(bins)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * time / n_fft)  # periodic Hann

@@ -13,7 +13,7 @@ class SpecAugment(keras.layers.Layer):
     """Masks random spans of frames and of mel bands of each example in training; the identity otherwise.
 
     Features [batch, frames, n_mels, 1] keep their shape. A mask's width is uniform from 0 to the widest, or to all
-    there is of a shorter example, and its place uniform where it fits; masks may overlap. Masked values become the
+    there is of a shorter example, and its position uniform where it fits; masks may overlap. Masked values become the
     example's mean, as in the paper, where that is 0, as it is of standardised features: the minimum, which is several
     standard deviations below, would shift the statistics of what the network sees. Each training call draws anew from
     a seed generator, whose state is one of the model's variables. Computes in float32 under every policy.
@@ -29,6 +29,15 @@ class SpecAugment(keras.layers.Layer):
 
     Raises:
         ValueError: one of them is negative.
+
+    Example:
+        >>> from layers.augmentation.spec_augment import SpecAugment
+        >>> masks = SpecAugment(time_masks=2, time_width=40, mel_masks=2, mel_width=24)
+        >>> image = tf.random.stateless_normal([4, 216, 128, 1], seed=[0, 1])
+        >>> bool(tf.reduce_all(masks(image) == image))  # not in training
+        True
+        >>> masks(image, training=True).shape
+        TensorShape([4, 216, 128, 1])
     """
 
     def __init__(
@@ -78,11 +87,11 @@ _ARGUMENTS = ("time_masks", "time_width", "mel_masks", "mel_width", "seed")
 
 
 def _masked(seed: tf.Tensor, batch: tf.Tensor, masks: int, widest: int, size: tf.Tensor) -> tf.Tensor:
-    """Which places along an axis are masked, bool [batch, size]."""
+    """Which positions along an axis are masked, bool [batch, size]."""
     width_seed, start_seed = tf.unstack(tf.random.split(seed, 2))
     shape = tf.stack([batch, masks, 1])
     width = tf.random.stateless_uniform(shape, width_seed, maxval=tf.minimum(widest, size) + 1, dtype=tf.int32)
-    places = tf.cast(size - width + 1, tf.float32)
-    start = tf.cast(tf.floor(tf.random.stateless_uniform(shape, start_seed) * places), tf.int32)
+    starts = tf.cast(size - width + 1, tf.float32)  # positions where a mask of this width can begin
+    start = tf.cast(tf.floor(tf.random.stateless_uniform(shape, start_seed) * starts), tf.int32)
     position = tf.range(size)
     return tf.reduce_any((position >= start) & (position < start + width), axis=1)

@@ -1,18 +1,16 @@
 """Augmentation of waveforms on the device: stateless functions of a batch and a seed, for the training step alone.
 
-Every example has its own draw, which follows from the seed and the example's place in the batch: the same seed gives the
-same result, so a training run repeats and resumes exactly. All compute in float32 on waveforms [batch, samples] of any
-size, without a loop over the batch, and compile under XLA.
+Every example has its own draw, which follows from the seed and from the example's position in the batch: the same seed gives
+the same result, so a training run repeats and resumes exactly. All compute in float32 on waveforms [batch, samples] of any
+size, without a loop over the batch, and compile under XLA. `layers.augmentation.registry` lists them.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
-from scipy.special import betaincinv
 
 _EQ_POINTS = 8  # of the random curve, from 0 Hz to half the sample rate, equally far apart in mel
-_MIXUP_SHARES = 4096
 
 
 def random_gain(waveform: tf.Tensor, seed: tf.Tensor, max_gain_db: float) -> tf.Tensor:
@@ -22,6 +20,15 @@ def random_gain(waveform: tf.Tensor, seed: tf.Tensor, max_gain_db: float) -> tf.
         waveform: float32 [batch, samples].
         seed: integers [2].
         max_gain_db: the gain is uniform in dB from minus this to this.
+
+    Returns:
+        Louder or softer waveform, float32 [batch, samples].
+
+    Example:
+        >>> from layers.augmentation.waveform import random_gain
+        >>> louder = random_gain(tf.ones([3, 8000]), seed=[0, 1], max_gain_db=6.0)
+        >>> bool(tf.reduce_all((louder > 0.5) & (louder < 2.0)))  # 6 dB are nearly a factor of 2
+        True
     """
     gain_db = tf.random.stateless_uniform(_column(waveform), seed, -max_gain_db, max_gain_db)
     return waveform * _amplitude(gain_db)
@@ -33,19 +40,39 @@ def random_polarity(waveform: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     Args:
         waveform: float32 [batch, samples].
         seed: integers [2].
+
+    Returns:
+        Waveform or its negative, float32 [batch, samples].
+
+    Example:
+        >>> from layers.augmentation.waveform import random_polarity
+        >>> bool(tf.reduce_all(tf.abs(random_polarity(tf.ones([3, 8000]), seed=[0, 1])) == 1))
+        True
     """
     flip = tf.random.stateless_uniform(_column(waveform), seed) < 0.5
     return tf.where(flip, -waveform, waveform)
 
 
-def random_time_shift(waveform: tf.Tensor, seed: tf.Tensor, max_samples: int) -> tf.Tensor:
+def random_time_shift(waveform: tf.Tensor, seed: tf.Tensor, sample_rate_hz: int, max_seconds: float) -> tf.Tensor:
     """Shifts each example in a circle: what leaves at one end comes in at the other.
 
     Args:
         waveform: float32 [batch, samples].
         seed: integers [2].
-        max_samples: the shift is uniform from minus this to this.
+        sample_rate_hz: rate of the waveform.
+        max_seconds: the shift is uniform over all whole samples from minus this to this.
+
+    Returns:
+        Shifted waveform, float32 [batch, samples].
+
+    Example:
+        >>> from layers.augmentation.waveform import random_time_shift
+        >>> ramp = tf.reshape(tf.range(8000.0), [1, 8000])
+        >>> shifted = random_time_shift(ramp, seed=[0, 1], sample_rate_hz=8000, max_seconds=0.5)
+        >>> sorted(shifted.numpy()[0]) == list(range(8000))
+        True
     """
+    max_samples = round(max_seconds * sample_rate_hz)
     shift = tf.random.stateless_uniform(_column(waveform), seed, -max_samples, max_samples + 1, tf.int32)
     samples = tf.shape(waveform)[1]
     source = tf.math.floormod(tf.range(samples)[tf.newaxis] - shift, samples)  # [batch, samples]
@@ -60,6 +87,14 @@ def random_noise(waveform: tf.Tensor, seed: tf.Tensor, min_snr_db: float, max_sn
         seed: integers [2].
         min_snr_db: lowest ratio of the powers of waveform and noise, each over the whole example, in dB.
         max_snr_db: highest; between them it is uniform in dB.
+
+    Returns:
+        Noisy waveform, float32 [batch, samples].
+
+    Example:
+        >>> from layers.augmentation.waveform import random_noise
+        >>> random_noise(tf.ones([3, 8000]), seed=[0, 1], min_snr_db=10.0, max_snr_db=30.0).shape
+        TensorShape([3, 8000])
     """
     snr_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
     snr_db = tf.random.stateless_uniform(_column(waveform), snr_seed, min_snr_db, max_snr_db)
@@ -81,6 +116,14 @@ def random_equalizer(waveform: tf.Tensor, seed: tf.Tensor, sample_rate_hz: int, 
         seed: integers [2].
         sample_rate_hz: rate of the waveform.
         max_gain_db: every point's gain lies between minus this and this.
+
+    Returns:
+        Filtered waveform, float32 [batch, samples].
+
+    Example:
+        >>> from layers.augmentation.waveform import random_equalizer
+        >>> random_equalizer(tf.ones([3, 8000]), seed=[0, 1], sample_rate_hz=8000, max_gain_db=6.0).shape
+        TensorShape([3, 8000])
     """
     samples = tf.shape(waveform)[1]
     points_db = tf.random.stateless_uniform([tf.shape(waveform)[0], _EQ_POINTS], seed, -max_gain_db, max_gain_db)
@@ -91,32 +134,6 @@ def random_equalizer(waveform: tf.Tensor, seed: tf.Tensor, sample_rate_hz: int, 
     curve_db = points_db @ (0.5 + 0.5 * tf.cos(np.pi * distance))  # [batch, bins]
     spectrum = tf.signal.rfft(waveform) * tf.cast(_amplitude(curve_db), tf.complex64)
     return tf.ensure_shape(tf.signal.irfft(spectrum, [samples]), waveform.shape)
-
-
-def mixup(waveform: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor, alpha: float) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mixes each example, and its target with it, with the example before it in the batch (the first with the last).
-
-    The weight is of Beta(alpha, alpha), for each example anew, and the larger of it and its complement goes to the
-    example itself: of a shuffled batch that gives the same mixtures as without, and each keeps its main label. Zhang et
-    al. 2018, arXiv:1710.09412.
-
-    Args:
-        waveform: float32 [batch, samples].
-        targets: float32 [batch, classes].
-        seed: integers [2].
-        alpha: above 0: near 0 most mixtures are nearly one example, at 1 every weight is equally likely.
-
-    Returns:
-        Mixed waveform and targets.
-    """
-    # Drawn from a table of the upper half's quantiles, because XLA has no gamma distribution.
-    quantiles = 0.5 + (np.arange(_MIXUP_SHARES) + 0.5) / (2 * _MIXUP_SHARES)
-    table = tf.constant(betaincinv(alpha, alpha, quantiles), tf.float32)
-    share = tf.gather(
-        table, tf.random.stateless_uniform(_column(waveform), seed, maxval=_MIXUP_SHARES, dtype=tf.int32)
-    )  # [batch, 1]
-    partner, partner_targets = tf.roll(waveform, 1, axis=0), tf.roll(targets, 1, axis=0)
-    return share * waveform + (1 - share) * partner, share * targets + (1 - share) * partner_targets
 
 
 def _column(waveform: tf.Tensor) -> tf.Tensor:

@@ -41,6 +41,12 @@ class Leaf(keras.layers.Layer):
 
     Raises:
         ValueError: a setting is out of range, or the waveform is too short for one frame.
+
+    Example:
+        >>> from layers.front_ends.leaf import Leaf
+        >>> leaf = Leaf(sample_rate_hz=16000, hop_length=160, n_mels=40)
+        >>> leaf(np.zeros([2, 16000], np.float32)).shape
+        TensorShape([2, 101, 40, 1])
     """
 
     def __init__(

@@ -22,6 +22,14 @@ class TrainableMelSpectrogram(LogMelSpectrogram):
     (Sainath, Kingsbury, Mohamed and Ramabhadran, "Learning filter banks within a deep neural network framework", ASRU
     2013), a step of the optimiser changes each by the same proportion, however narrow or wide its band, and a band
     keeps its edges: bins outside stay at zero. The arguments are `LogMelSpectrogram`'s.
+
+    Example:
+        >>> from layers.front_ends.learnable_mel import TrainableMelSpectrogram
+        >>> mel = TrainableMelSpectrogram(sample_rate_hz=16000, n_fft=1024, hop_length=256, n_mels=64)
+        >>> mel(np.zeros([2, 16000], np.float32)).shape
+        TensorShape([2, 63, 64, 1])
+        >>> mel.count_params()  # a log-gain for each of 513 bins in each band
+        32832
     """
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -44,6 +52,15 @@ class PcenMelSpectrogram(LogMelSpectrogram):
         time_constant_seconds: the smoother's at the start; 0.4 s, as in `librosa.pcen`, is the paper's smoothing of 0.025
             at its hop of 10 ms.
         scaling: "standardized" gives each example zero mean and unit variance; "raw" leaves it.
+
+    Raises:
+        ValueError: a setting is out of range, or the waveform is too short for one frame.
+
+    Example:
+        >>> from layers.front_ends.learnable_mel import PcenMelSpectrogram
+        >>> pcen_mel = PcenMelSpectrogram(sample_rate_hz=16000, n_fft=1024, hop_length=256, n_mels=64)
+        >>> pcen_mel(np.zeros([2, 16000], np.float32)).shape
+        TensorShape([2, 63, 64, 1])
     """
 
     scalings = PCEN_SCALINGS

@@ -50,6 +50,12 @@ class LogMelSpectrogram(keras.layers.Layer):
 
     Raises:
         ValueError: a setting is out of range, or the waveform is too short for one frame.
+
+    Example:
+        >>> from layers.front_ends.log_mel import LogMelSpectrogram
+        >>> log_mel = LogMelSpectrogram(sample_rate_hz=22050, n_mels=128)
+        >>> log_mel(np.zeros([2, 110250], np.float32)).shape  # two crops of 5 s
+        TensorShape([2, 216, 128, 1])
     """
 
     scalings: tuple[str, ...] = ("unit", "standardized", "decibel")
@@ -121,7 +127,17 @@ class LogMelSpectrogram(keras.layers.Layer):
         return self.image(self._power_spectrum(self.padded(waveform)))
 
     def padded(self, waveform: tf.Tensor) -> tf.Tensor:
-        """The waveform [batch, samples] as it is cut into frames: with `center`, [batch, samples + n_fft]."""
+        """Pads a waveform as it is before it is cut into frames.
+
+        Args:
+            waveform: float32 [batch, samples].
+
+        Returns:
+            float32 [batch, samples + n_fft] with `center`, or else the waveform itself.
+
+        Raises:
+            ValueError: the waveform is too short for one frame.
+        """
         samples = waveform.shape[1]
         if samples is not None and samples < self.min_samples:
             raise ValueError(
@@ -135,7 +151,14 @@ class LogMelSpectrogram(keras.layers.Layer):
         return tf.pad(waveform, [[0, 0], [half, half]], mode=self.pad_mode)
 
     def image(self, power: tf.Tensor) -> tf.Tensor:
-        """Power spectra [batch, frames, n_fft // 2 + 1] to the layer's output [batch, frames, n_mels, 1]."""
+        """Makes the layer's output of power spectra.
+
+        Args:
+            power: squared magnitudes, float32 [batch, frames, n_fft // 2 + 1].
+
+        Returns:
+            The image, float32 [batch, frames, n_mels, 1].
+        """
         if self.power != 2.0:
             power = tf.pow(power, self.power / 2.0)
         filterbank = self._filterbank()
@@ -208,7 +231,11 @@ def mel_filters(
     mel_scale: str = "slaney",
     mel_norm: str | None = "slaney",
 ) -> np.ndarray:
-    """Computes triangular mel filters, float32 [n_fft // 2 + 1, n_mels]; the arguments are `LogMelSpectrogram`'s."""
+    """Computes triangular mel filters; the arguments are `LogMelSpectrogram`'s.
+
+    Returns:
+        The weight of each bin in each band, float32 [n_fft // 2 + 1, n_mels].
+    """
     with tf.init_scope():  # a value also where a graph is being made
         filters = kapre.backend.filterbank_mel(
             sample_rate_hz, n_fft // 2 + 1, n_mels, fmin_hz, fmax_hz, htk=mel_scale == "htk", norm=mel_norm
@@ -227,7 +254,14 @@ def _filter_blocks(filters: np.ndarray) -> list[tuple[slice, slice]]:
 
 
 def standardize(image: tf.Tensor) -> tf.Tensor:
-    """Gives each example [frames, n_mels] of a batch zero mean and unit variance."""
+    """Gives each example zero mean and unit variance.
+
+    Args:
+        image: float32 [batch, frames, n_mels].
+
+    Returns:
+        float32 [batch, frames, n_mels].
+    """
     mean, variance = tf.nn.moments(image, axes=[1, 2], keepdims=True)
     return (image - mean) * tf.math.rsqrt(variance + 1e-6)
 

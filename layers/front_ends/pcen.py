@@ -33,6 +33,14 @@ class Pcen(keras.layers.Layer):
 
     Raises:
         ValueError: a setting is out of range.
+
+    Example:
+        >>> from layers.front_ends.pcen import Pcen
+        >>> pcen = Pcen(gain=0.98, bias=2.0, power=0.5)
+        >>> pcen(tf.ones([2, 100, 64])).shape
+        TensorShape([2, 100, 64])
+        >>> pcen.count_params()  # four for each band
+        256
     """
 
     def __init__(

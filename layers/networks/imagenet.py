@@ -6,7 +6,6 @@ from pathlib import Path
 
 import keras
 import tensorflow as tf
-from keras import layers
 
 from layers.networks.cnn import BATCH_NORM_MOMENTUM
 
@@ -23,12 +22,18 @@ def efficientnetv2_b0(features: keras.KerasTensor) -> keras.KerasTensor:
     Tan and Le, "EfficientNetV2: smaller models and faster training", 2021, arXiv:2104.00298, as keras.applications has
     it, without preprocessing, and with another momentum of the batch normalisation (see `cnn2d_bn`). The log-mel image
     is repeated into its three channels, so that weights trained on ImageNet fit.
+
+    Args:
+        features: image [batch, frames, n_mels, 1].
+
+    Returns:
+        Embedding [batch, 1280].
     """
     backbone = _on_images("efficientnetv2_b0")
     for layer in backbone.layers:
-        if isinstance(layer, layers.BatchNormalization):
+        if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = BATCH_NORM_MOMENTUM
-    return layers.Dropout(0.2)(backbone(_three_channels(features)))  # [batch, 1280]
+    return keras.layers.Dropout(0.2)(backbone(_three_channels(features)))  # [batch, 1280]
 
 
 def convnext_tiny(features: keras.KerasTensor) -> keras.KerasTensor:
@@ -38,21 +43,27 @@ def convnext_tiny(features: keras.KerasTensor) -> keras.KerasTensor:
     keras.applications has it, without preprocessing; it has no batch normalisation. The log-mel image is repeated into its
     three channels, so that weights trained on ImageNet fit. Keras computes its depthwise convolutions, which are
     declared as grouped ones, by XLA, compiled anew for every size; here they are TensorFlow's own.
+
+    Args:
+        features: image [batch, frames, n_mels, 1].
+
+    Returns:
+        Embedding [batch, 768].
     """
     backbone = keras.models.clone_model(_on_images("convnext_tiny"), clone_function=_without_groups)
     return backbone(_three_channels(features))  # [batch, 768]
 
 
 @keras.saving.register_keras_serializable(package="melstream")
-class DepthwiseGroupedConv2D(layers.Conv2D):
+class DepthwiseGroupedConv2D(keras.layers.Conv2D):
     """A `Conv2D` of stride 1 with a group for each channel, with its weights, as TensorFlow's depthwise convolution."""
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return tf.nn.depthwise_conv2d(inputs, tf.transpose(kernel, [0, 1, 3, 2]), [1, 1, 1, 1], self.padding.upper())
 
 
-def _without_groups(layer: layers.Layer) -> layers.Layer:
-    grouped = isinstance(layer, layers.Conv2D) and layer.groups > 1
+def _without_groups(layer: keras.layers.Layer) -> keras.layers.Layer:
+    grouped = isinstance(layer, keras.layers.Conv2D) and layer.groups > 1
     return (DepthwiseGroupedConv2D if grouped else type(layer)).from_config(layer.get_config())
 
 
@@ -68,7 +79,7 @@ def _on_images(network: str) -> keras.Model:
 
 
 def _three_channels(features: keras.KerasTensor) -> keras.KerasTensor:
-    return layers.Concatenate()([features, features, features])
+    return keras.layers.Concatenate()([features, features, features])
 
 
 def load_backbone_weights(model: keras.Model, path: str | Path) -> None:

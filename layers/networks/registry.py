@@ -1,4 +1,7 @@
-"""The networks by name, each from an image [batch, frames, n_mels, 1], or a waveform, to an embedding [batch, units]."""
+"""The networks by name, each from an image [batch, frames, n_mels, 1], or a waveform, to an embedding [batch, units].
+
+To add one, write its function in a file of this folder and list it in `NETWORKS`.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,9 @@ class Network:
     """One entry of the registry.
 
     Attributes:
-        build: maps features [batch, frames, n_mels, 1], or a waveform [batch, samples], to an embedding [batch, units].
-        min_size: fewest frames, and fewest mel bands, or fewest samples, of which its convolutions and poolings leave
-            something, or something beside padding.
+        build: maps an image [batch, frames, n_mels, 1], or a waveform [batch, samples], to an embedding [batch, units].
+        min_size: the fewest frames, and the fewest mel bands, that it can be given: with fewer, its convolutions and
+            poolings leave nothing, or nothing but padding. Of a network that takes the waveform, the fewest samples.
         takes_waveform: whether it takes the waveform itself, without a front end.
     """
 
@@ -30,7 +33,7 @@ class Network:
     takes_waveform: bool = False
 
 
-NETWORKS = {
+NETWORKS: dict[str, Network] = {
     "cnn2d": Network(cnn2d, min_size=14),
     "cnn2d_bn": Network(cnn2d_bn, min_size=16),
     "short_chunk_resnet": Network(short_chunk_resnet, min_size=32),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import layers
 
 from layers.networks.cnn import BATCH_NORM_MOMENTUM
 
@@ -15,16 +14,22 @@ def conv1d_lstm(features: keras.KerasTensor) -> keras.KerasTensor:
 
     The study names it as what to try next; sizes are ours. Two convolutions with a pooling each leave one step in four
     frames (93 ms) to the LSTM, whose last state is the embedding. As in `cnn2d_bn`, pooling comes first.
+
+    Args:
+        features: image [batch, frames, n_mels, 1].
+
+    Returns:
+        Embedding [batch, 128].
     """
-    x = layers.Reshape((-1, features.shape[2]))(features)  # [batch, frames, n_mels]
+    x = keras.layers.Reshape((-1, features.shape[2]))(features)  # [batch, frames, n_mels]
     for filters, kernel_size in ((128, 5), (128, 3)):
-        x = layers.Conv1D(filters, kernel_size, padding="same", use_bias=False)(x)
-        x = layers.MaxPooling1D(2)(x)  # frames halved
-        x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
-        x = layers.ReLU()(x)
-    x = layers.Dropout(0.3)(x)
-    x = layers.LSTM(128)(x)  # [batch, 128]
-    return layers.Dropout(0.3)(x)
+        x = keras.layers.Conv1D(filters, kernel_size, padding="same", use_bias=False)(x)
+        x = keras.layers.MaxPooling1D(2)(x)  # frames halved
+        x = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
+        x = keras.layers.ReLU()(x)
+    x = keras.layers.Dropout(0.3)(x)
+    x = keras.layers.LSTM(128)(x)  # [batch, 128]
+    return keras.layers.Dropout(0.3)(x)
 
 
 def crnn(features: keras.KerasTensor) -> keras.KerasTensor:
@@ -34,18 +39,24 @@ def crnn(features: keras.KerasTensor) -> keras.KerasTensor:
     arXiv:1609.04243, in the widths of the first author's published code: 64, 128, 128 and 128 filters of 3x3 and GRUs
     of 32 units. Mels are pooled by 2, 3, 4 and 4 as there. Frames are pooled by 16 instead of 96, so that a crop of 5 s
     leaves the GRUs the 14 steps that they have there of 29 s.
+
+    Args:
+        features: image [batch, frames, n_mels, 1].
+
+    Returns:
+        Embedding [batch, 32].
     """
-    x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(features)
+    x = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(features)
     for filters, mels in ((64, 2), (128, 3), (128, 4), (128, 4)):
-        x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
-        x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
-        x = layers.ELU()(x)
-        x = layers.MaxPooling2D((2, mels), padding="same")(x)
-        x = layers.Dropout(0.1)(x)
-    x = layers.Reshape((-1, x.shape[2] * x.shape[3]))(x)  # [batch, frames / 16, mels left * 128]
-    x = layers.GRU(32, return_sequences=True)(x)
-    x = layers.GRU(32)(x)  # [batch, 32]
-    return layers.Dropout(0.3)(x)
+        x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
+        x = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
+        x = keras.layers.ELU()(x)
+        x = keras.layers.MaxPooling2D((2, mels), padding="same")(x)
+        x = keras.layers.Dropout(0.1)(x)
+    x = keras.layers.Reshape((-1, x.shape[2] * x.shape[3]))(x)  # [batch, frames / 16, mels left * 128]
+    x = keras.layers.GRU(32, return_sequences=True)(x)
+    x = keras.layers.GRU(32)(x)  # [batch, 32]
+    return keras.layers.Dropout(0.3)(x)
 
 
 def audio_transformer(features: keras.KerasTensor) -> keras.KerasTensor:
@@ -55,29 +66,35 @@ def audio_transformer(features: keras.KerasTensor) -> keras.KerasTensor:
     scratch and small: patches of 16x16 that do not overlap, four pre-normalised blocks of width 128 with four heads,
     and the mean over patches. Positions are sinusoidal in time and mel, so that any length will do; memory grows with
     the square of the length, to 30 s of audio without trouble.
+
+    Args:
+        features: image [batch, frames, n_mels, 1].
+
+    Returns:
+        Embedding [batch, 128].
     """
     width, heads = 128, 4
-    x = layers.Conv2D(width, 16, strides=16, padding="same")(features)  # [batch, frames / 16, n_mels / 16, width]
+    x = keras.layers.Conv2D(width, 16, strides=16, padding="same")(features)  # [batch, frames / 16, n_mels / 16, width]
     x = SinusoidalPositions()(x)
-    x = layers.Reshape((-1, width))(x)  # [batch, patches, width]
-    x = layers.Dropout(0.1)(x)
+    x = keras.layers.Reshape((-1, width))(x)  # [batch, patches, width]
+    x = keras.layers.Dropout(0.1)(x)
     for _ in range(4):
-        y = layers.LayerNormalization(epsilon=1e-6)(x)
-        y = layers.MultiHeadAttention(heads, width // heads, dropout=0.1)(y, y)
-        x = layers.Add()([x, layers.Dropout(0.1)(y)])
-        y = layers.LayerNormalization(epsilon=1e-6)(x)
-        y = layers.Dense(4 * width, activation="gelu")(y)
-        y = layers.Dense(width)(y)
-        x = layers.Add()([x, layers.Dropout(0.1)(y)])
-    x = layers.LayerNormalization(epsilon=1e-6)(x)
-    return layers.GlobalAveragePooling1D()(x)  # [batch, width]
+        y = keras.layers.LayerNormalization(epsilon=1e-6)(x)
+        y = keras.layers.MultiHeadAttention(heads, width // heads, dropout=0.1)(y, y)
+        x = keras.layers.Add()([x, keras.layers.Dropout(0.1)(y)])
+        y = keras.layers.LayerNormalization(epsilon=1e-6)(x)
+        y = keras.layers.Dense(4 * width, activation="gelu")(y)
+        y = keras.layers.Dense(width)(y)
+        x = keras.layers.Add()([x, keras.layers.Dropout(0.1)(y)])
+    x = keras.layers.LayerNormalization(epsilon=1e-6)(x)
+    return keras.layers.GlobalAveragePooling1D()(x)  # [batch, width]
 
 
 @keras.saving.register_keras_serializable(package="melstream")
-class SinusoidalPositions(layers.Layer):
+class SinusoidalPositions(keras.layers.Layer):
     """Adds positions to a grid of patches [batch, frames, bands, width], of any size.
 
-    The first half of the width tells the place in time, the second the band, each by sines and cosines of falling
+    The first half of the width encodes the position in time, the second the band, each by sines and cosines of falling
     frequency (Vaswani et al., "Attention is all you need", 2017, arXiv:1706.03762). Width must be a multiple of 4.
     """
 

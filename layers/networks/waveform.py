@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import keras
-from keras import layers
 
 from layers.networks.cnn import BATCH_NORM_MOMENTUM
 
@@ -16,18 +15,24 @@ def sample_cnn(waveform: keras.KerasTensor) -> keras.KerasTensor:
     convolution and nine more with poolings by 3. Here poolings pad, and what they leave is averaged, so that it takes
     any length. The first convolution computes in float32 under every precision policy, as front ends do: half
     precision would leave 8 to 11 bits of the waveform.
+
+    Args:
+        waveform: [batch, samples].
+
+    Returns:
+        Embedding [batch, 512].
     """
-    x = layers.Reshape((-1, 1), dtype="float32")(waveform)  # [batch, samples, 1]
-    x = layers.Conv1D(128, 3, strides=3, padding="same", use_bias=False, dtype="float32")(x)
-    x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
-    x = layers.ReLU()(x)
+    x = keras.layers.Reshape((-1, 1), dtype="float32")(waveform)  # [batch, samples, 1]
+    x = keras.layers.Conv1D(128, 3, strides=3, padding="same", use_bias=False, dtype="float32")(x)
+    x = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
+    x = keras.layers.ReLU()(x)
     for filters in (128, 128, 256, 256, 256, 256, 256, 256, 512):
-        x = layers.Conv1D(filters, 3, padding="same", use_bias=False)(x)
-        x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
-        x = layers.ReLU()(x)
-        x = layers.MaxPooling1D(3, padding="same")(x)
-    x = layers.Conv1D(512, 1, use_bias=False)(x)
-    x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
-    x = layers.ReLU()(x)
-    x = layers.GlobalAveragePooling1D()(x)  # [batch, 512]
-    return layers.Dropout(0.5)(x)
+        x = keras.layers.Conv1D(filters, 3, padding="same", use_bias=False)(x)
+        x = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
+        x = keras.layers.ReLU()(x)
+        x = keras.layers.MaxPooling1D(3, padding="same")(x)
+    x = keras.layers.Conv1D(512, 1, use_bias=False)(x)
+    x = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
+    x = keras.layers.ReLU()(x)
+    x = keras.layers.GlobalAveragePooling1D()(x)  # [batch, 512]
+    return keras.layers.Dropout(0.5)(x)

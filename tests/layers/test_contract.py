@@ -115,6 +115,7 @@ def test_smallest_size_is_what_the_registry_says(network: str):
             build_audio_classifier(network, 2, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("network", "front_end"), [("conv1d_lstm", "pcen"), ("cnn2d_bn", "leaf")])
 def test_learns_a_handful_of_clips(network: str, front_end: str, rng):
     model = build(network, front_end)

@@ -13,6 +13,8 @@ from layers.front_ends.registry import build_front_end
 from layers.networks.imagenet import load_backbone_weights
 from layers.networks.registry import NETWORKS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("network", LARGE)
 def test_number_of_parameters(network: str):
