@@ -5,33 +5,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from experiments.builders.augmentation import batch_augmentation, spec_augment, waveform_augmentations
+from experiments.builders.augmentation import batch_augmentation, image_augmentations
 from experiments.builders.data import prepare
 from experiments.builders.model import build_front_end
-from experiments.figures import ShownCrop, plot_augmentation
+from experiments.exploration.plots import ShownCrop, plot_augmentation
 from experiments.settings import Settings
+from layers.augmentation.registry import AUGMENTATIONS
 from pipeline.catalogs.catalog import Catalog
 from pipeline.dataset import iterate, train_dataset
 from pipeline.failures import FailureLedger
 
-# Name of the picture, and the settings that make the augmentation.
-AUGMENTATIONS = {
-    "time_shift": ("time_shift_seconds",),
-    "random_eq": ("random_eq_db",),
-    "gain": ("gain_db",),
-    "polarity_inversion": ("polarity_inversion",),
-    "noise": ("noise_snr_db_min", "noise_snr_db_max"),
-    "mixup": ("mixup_alpha",),
-    "spec_augment": (
-        *("spec_augment_time_masks", "spec_augment_time_width"),
-        *("spec_augment_mel_masks", "spec_augment_mel_width"),
-    ),
-}
 _STEPS = 2  # drawn for each crop
 
 
@@ -40,53 +27,52 @@ def write_pictures(settings: Settings, output_dir: Path, clips: int = 3) -> list
 
     Args:
         settings: of a training run.
-        output_dir: made where missing.
+        output_dir: the folder of the pictures; made where missing.
         clips: training clips to show, one random crop of each.
 
     Returns:
-        The pictures.
+        The paths of the pictures.
 
     Raises:
         ValueError: no augmentation is on, or the data cannot be used.
     """
-    alone = {name: _only(settings, names) for name, names in AUGMENTATIONS.items()}
-    shown = {name: own for name, own in alone.items() if _acts(own)}
+    shown = {name: _only(settings, name) for name, entry in AUGMENTATIONS.items() if entry.is_on(vars(settings))}
     if not shown:
         raise ValueError("expected an augmentation to show, received none; add for example --random_eq_db=6")
+    batch_augmentation(settings)  # refuses settings that do not fit together before clips are looked at
     catalog, ledger = prepare(settings, ("training",))
     waveform, truth = _crops(settings, catalog, ledger, clips)
     output_dir.mkdir(parents=True, exist_ok=True)
     if len(shown) > 1:
         shown["all"] = settings
     paths = []
-    for name, own in shown.items():
+    for name, acting in shown.items():
         paths.append(output_dir / f"{name}.png")
-        rows = _before_and_after(own, waveform, truth, catalog.labels)
-        plot_augmentation(rows, _flags(own), settings.sample_rate_hz, settings.top_db, paths[-1])
+        rows = _before_and_after(acting, waveform, truth, catalog.labels)
+        plot_augmentation(rows, _flags(acting), settings.sample_rate_hz, settings.top_db, paths[-1])
     return paths
 
 
-def _only(settings: Settings, names: Sequence[str]) -> Settings:
-    """The settings with every augmentation but one switched off."""
-    defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
-    others = [name for fields in AUGMENTATIONS.values() for name in fields if name not in names]
-    off: dict[str, Any] = {name: defaults[name] for name in others}
-    return dataclasses.replace(settings, **off)
-
-
-def _acts(settings: Settings) -> bool:
-    return bool(waveform_augmentations(settings) or settings.mixup_alpha or spec_augment(settings))
+def _only(settings: Settings, shown: str) -> Settings:
+    """Returns the settings with every augmentation but one switched off."""
+    defaults = vars(Settings())
+    others = [setting for name, entry in AUGMENTATIONS.items() if name != shown for setting in entry.settings]
+    return dataclasses.replace(settings, **{setting: defaults[setting] for setting in others})
 
 
 def _flags(settings: Settings) -> str:
-    """The augmentation's settings other than the defaults, as they would be typed."""
-    names = [name for fields in AUGMENTATIONS.values() for name in fields]
+    """Returns the augmentation's settings that differ from the defaults, as flags of a command."""
+    names = [setting for entry in AUGMENTATIONS.values() for setting in entry.settings]
     values = {name: getattr(settings, name) for name in names if getattr(settings, name) != getattr(Settings(), name)}
     return " ".join(f"--{name}" if value is True else f"--{name}={value:g}" for name, value in values.items())
 
 
 def _crops(settings: Settings, catalog: Catalog, ledger: FailureLedger, clips: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """A random crop of the first training clips, taken from the labels in turn."""
+    """Draws a random crop of each of a few training clips: the first ones, one label after the other.
+
+    Returns:
+        Waveforms float32 [clips, samples] and their targets [clips] or [clips, labels].
+    """
     tracks = catalog.split("training")
     turn = tracks.groupby("label").cumcount()
     chosen = tracks.loc[turn.sort_values(kind="stable").index[:clips]]
@@ -108,15 +94,17 @@ def _crops(settings: Settings, catalog: Catalog, ledger: FailureLedger, clips: i
 def _before_and_after(
     settings: Settings, waveform: tf.Tensor, truth: tf.Tensor, labels: Sequence[str]
 ) -> list[list[ShownCrop]]:
-    """For each crop: itself, then what the first training steps would make of it."""
-    front_end = build_front_end(dataclasses.replace(settings, frontend="log_mel", scaling="decibel"))
-    masks, augment = spec_augment(settings), batch_augmentation(settings)
+    """Returns a row for each crop: the crop itself, then what the first training steps would make of it."""
+    front_end = build_front_end(settings, "log_mel", scaling="decibel")
+    on_images, augment = image_augmentations(settings), batch_augmentation(settings)
     targets = tf.cast(truth, tf.float32) if settings.multi_label else tf.one_hot(truth, len(labels))
     versions = [(waveform, front_end(waveform), targets)]
     for step in range(_STEPS):
         augmented, mixed = augment(waveform, targets, tf.constant(step))
         features = front_end(augmented)
-        versions.append((augmented, features if masks is None else masks(features, training=True), mixed))
+        for layer in on_images:
+            features = layer(features, training=True)
+        versions.append((augmented, features, mixed))
     rows = []
     for i in range(len(waveform)):
         row = []
@@ -128,7 +116,7 @@ def _before_and_after(
 
 
 def _shares(target: np.ndarray, labels: Sequence[str]) -> str:
-    """Such as "Rock", or "Rock 0.80 + Folk 0.20"."""
+    """Returns a target as text, such as "Rock" or "Rock 0.80 + Folk 0.20"."""
     present = [i for i in np.argsort(-target) if target[i] >= 0.005]
     if len(present) == 1:
         return labels[present[0]]

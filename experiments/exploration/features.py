@@ -16,14 +16,15 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 
 from experiments.builders.clips import stream_clips
-from experiments.builders.data import FAILURES_FILE, describe_failures, prepare, write_failures
+from experiments.builders.data import prepare
 from experiments.builders.model import build_front_end
 from experiments.exploration.plots import GenreImages, plot_components, plot_genres
+from experiments.runs.failures import FAILURES_FILE, describe_failures, write_failures
 from experiments.settings import Settings, require_one_label
 from layers.front_ends.log_mel import LogMelSpectrogram
 from pipeline.catalogs.splits import artist_groups
 from pipeline.failures import FailureLedger
-from pipeline.storage.atomic import write_text, written_whole
+from pipeline.storage.atomic import atomic_write, write_text
 
 VECTORS = ("statistics", "image")
 _COMPONENTS = 50
@@ -87,8 +88,9 @@ def explore(
         vectors = np.stack(kept)
         projected = (components.transform(vectors) if vector == "statistics" else vectors)[:, :2]
     finally:
-        write_failures(output_dir / FAILURES_FILE, ledger, catalog)
-        print(describe_failures(output_dir / FAILURES_FILE, ledger, catalog))
+        failures = output_dir / FAILURES_FILE
+        write_failures(failures, ledger, catalog)
+        print(describe_failures(failures, ledger, catalog))
     shown = tracks.iloc[places].reset_index(drop=True)
     shares = [float(share) for share in components.explained_variance_ratio_[:2]]
     description = {
@@ -106,7 +108,7 @@ def explore(
     }
     write_text(output_dir / "features.json", json.dumps(description, indent=2) + "\n")
     table = shown[["track_id", "path", "label", "split"]].assign(pc1=projected[:, 0], pc2=projected[:, 1])
-    with written_whole(output_dir / "features_pca.csv") as temporary:
+    with atomic_write(output_dir / "features_pca.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.9g")
     plot_components(table, catalog.labels, shares, output_dir / "features_pca.png")
     plot_genres(images, front_end, output_dir / "genres.png")

@@ -1,7 +1,9 @@
-"""The pictures of features: clips on two principal components, and log-mel images by label."""
+"""The pictures of an exploration: principal components, log-mel images by label, and crops before and after augmentation."""
 
 from __future__ import annotations
 
+import dataclasses
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,12 +39,12 @@ class GenreImages:
             self.examples[label].append(images[len(images) // 2])
 
     def mean(self, label: str) -> np.ndarray:
-        """Mean image of a label that has clips [frames, n_mels]."""
+        """Returns the mean image of a label that has clips [frames, n_mels]."""
         return self.sums[label] / self.crops[label]
 
 
 def plot_components(table: pd.DataFrame, labels: Sequence[str], shares: Sequence[float], path: Path) -> None:
-    """Clips on two principal components, a colour and marker for each label.
+    """Draws clips on two principal components, with a colour and marker for each label.
 
     Args:
         table: one row a clip: label, pc1, pc2.
@@ -80,7 +82,7 @@ def plot_components(table: pd.DataFrame, labels: Sequence[str], shares: Sequence
 
 
 def plot_genres(images: GenreImages, front_end: LogMelSpectrogram, path: Path) -> None:
-    """A row for each label: its mean log-mel image, and the middle crops of its first clips.
+    """Draws a row for each label: its mean log-mel image, and the middle crops of its first clips.
 
     Args:
         images: of every label; of more than 20 labels with clips, the first 20 are shown.
@@ -131,7 +133,66 @@ def plot_genres(images: GenreImages, front_end: LogMelSpectrogram, path: Path) -
     save_figure(figure, path)
 
 
+@dataclasses.dataclass(frozen=True)
+class ShownCrop:
+    """One crop in a picture.
+
+    Attributes:
+        title: above it.
+        waveform: [samples].
+        decibel: log-mel image in dB below the loudest bin [frames, n_mels].
+    """
+
+    title: str
+    waveform: np.ndarray
+    decibel: np.ndarray
+
+
+def plot_augmentation(
+    rows: Sequence[Sequence[ShownCrop]], title: str, sample_rate_hz: int, top_db: float, path: Path
+) -> None:
+    """Draws crops before and after augmentation, a row each: waveforms, and log-mel images in one colour scale.
+
+    Args:
+        rows: one row a crop: the crop before and after, as many times in each row.
+        title: above the picture.
+        sample_rate_hz: of the waveforms.
+        top_db: range of the colours, below 0 dB.
+        path: a PNG.
+    """
+    columns = len(rows[0])
+    figure, axes = plt.subplots(
+        *(2 * len(rows), columns),
+        figsize=(4.2 * columns, 3 * len(rows) + 0.8),
+        height_ratios=[1, 3] * len(rows),
+        sharex=True,
+        sharey="row",
+        squeeze=False,
+        layout="constrained",
+    )
+    for i, row in enumerate(rows):
+        for crop, above, below in zip(row, axes[2 * i], axes[2 * i + 1], strict=True):
+            seconds = len(crop.waveform) / sample_rate_hz
+            pieces = np.array_split(crop.waveform, min(600, len(crop.waveform)))
+            edges = np.linspace(0, seconds, len(pieces) + 1)
+            low, high = [piece.min() for piece in pieces], [piece.max() for piece in pieces]
+            above.stairs(high, edges, baseline=low, fill=True, color="C0")
+            above.set_title(crop.title, fontsize="medium", parse_math=False)
+            above.tick_params(bottom=False)
+            extent = (0, seconds, 0, crop.decibel.shape[1])
+            image = below.imshow(
+                crop.decibel.T, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=-top_db, vmax=0
+            )
+        axes[2 * i, 0].set_ylabel("waveform")
+        axes[2 * i + 1, 0].set_ylabel("mel band")
+    for axis in axes[-1]:
+        axis.set_xlabel("time (s)")
+    figure.suptitle(textwrap.fill(title, 36 * columns, break_on_hyphens=False))
+    figure.colorbar(image, ax=axes, label="dB below the loudest bin", shrink=0.5)
+    save_figure(figure, path)
+
+
 def _shown(label: str) -> str:
-    """A label on one short line."""
+    """Returns a label as one short line."""
     line = " ".join(label.split())
     return line if len(line) <= 24 else line[:23] + "…"

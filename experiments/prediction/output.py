@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from experiments import console
-from experiments.figures import plot_timeline
 from experiments.prediction.exported import ExportedModel
+from experiments.prediction.plots import plot_timeline
 from experiments.prediction.prediction import FilePrediction, window_edges
 from pipeline.catalogs.catalog import join_labels
-from pipeline.storage.atomic import written_whole
+from pipeline.storage.atomic import atomic_write
 
 _SUMMARY = ("path", "label", "probability", "runner_up", "runner_up_probability", "error")
 
@@ -33,23 +33,23 @@ def write_predictions(
     timeline_dir: Path | None = None,
     path_width: int = 0,
 ) -> int:
-    """Writes predictions as they come.
+    """Writes each prediction as soon as it is there.
 
     Args:
-        predictions: of the files.
-        model: that made them.
+        predictions: of the files, in the order in which they are written.
+        model: the one that predicts.
         style: "table"; "csv" (path, label, probability, runner_up, runner_up_probability, error, for a model of clips with
             several labels all `labels` above their thresholds, and `probability_<label>` for each class); or "json" (a
             list of objects with the same keys, but `probabilities` by label, and `windows` if there are timelines).
         output: a file; None is standard output.
-        timeline_dir: where each file's plot goes, if any.
+        timeline_dir: where a plot of each file goes; None: no plots.
         path_width: characters of the table's first column.
 
     Returns:
         The number of files without a prediction.
 
     Raises:
-        ValueError: timelines were asked of a model that tells only the mean.
+        ValueError: timelines are asked of a model that returns the mean of a file only.
     """
     if timeline_dir is not None:
         if model.classify is None:
@@ -72,7 +72,7 @@ def write_predictions(
     with ExitStack() as stack:
         file = sys.stdout
         if output is not None:
-            temporary = stack.enter_context(written_whole(output))
+            temporary = stack.enter_context(atomic_write(output))
             file = stack.enter_context(open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline=""))
         for chunk in chunks:
             console.write(chunk, file)
@@ -111,7 +111,7 @@ def _row(prediction: FilePrediction, model: ExportedModel, timeline_dir: Path | 
 
 
 def _timeline_path(folder: Path, path: str) -> Path:
-    """A short name that tells files of the same name in different folders apart."""
+    """Returns a short name that differs between files of the same name in different folders."""
     digest = hashlib.sha1(os.fsencode(Path(path).resolve()), usedforsecurity=False).hexdigest()
     stem = Path(path).stem.encode(errors="replace").decode()
     return folder / f"{stem[:60]}-{digest[:8]}.png"

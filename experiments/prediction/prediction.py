@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from experiments.prediction.exported import Classify, ClassifyMp3, ExportedModel
+from pipeline import windows
 from pipeline.dataset import eval_dataset, iterate
-from pipeline.decoding.soundfile_decoder import read_info
+from pipeline.decoding import read_info
+from pipeline.decoding.registry import DEFAULT_DECODER
 from pipeline.failures import FailureLedger
 from pipeline.storage.audio_files import find_audio
 from pipeline.storage.clips import read_clip
@@ -21,7 +23,7 @@ _BATCH_FILES = 8
 
 @dataclasses.dataclass(frozen=True)
 class FilePrediction:
-    """What a model says of one file.
+    """The prediction of one file.
 
     Attributes:
         path: as it was given or found.
@@ -35,15 +37,15 @@ class FilePrediction:
 
     @property
     def probabilities(self) -> np.ndarray:
-        """Mean over the windows [classes], in float64."""
+        """The mean over the windows [classes], in float64."""
         return self.windows.mean(axis=0, dtype=np.float64)
 
 
 def expand(arguments: Sequence[str]) -> list[str]:
-    """Files and folders to files: folders are searched for audio, files are taken as they are, each once.
+    """Expands files and folders to files: folders are searched for audio, files are taken as they are, each once.
 
     Raises:
-        ValueError: there is nothing.
+        ValueError: there is no file.
     """
     paths: dict[str, None] = {}
     for argument in arguments:
@@ -56,7 +58,9 @@ def expand(arguments: Sequence[str]) -> list[str]:
     return list(paths)
 
 
-def predict_files(model: ExportedModel, paths: Sequence[str], decoder: str = "soundfile") -> Iterator[FilePrediction]:
+def predict_files(
+    model: ExportedModel, paths: Sequence[str], decoder: str = DEFAULT_DECODER
+) -> Iterator[FilePrediction]:
     """Predicts files in their order; one that cannot be decoded is a prediction with an error."""
     if model.classify is not None:
         yield from _predict_crops(model, model.classify, paths, decoder)
@@ -64,10 +68,9 @@ def predict_files(model: ExportedModel, paths: Sequence[str], decoder: str = "so
         yield from _predict_mp3(model.classify_mp3, paths)
 
 
-def window_edges(path: str, windows: int, crop_seconds: float) -> np.ndarray:
-    """Where a file's crops begin, and the file's end, in seconds [windows + 1]."""
-    duration = read_info(path).duration_seconds
-    return np.append(np.linspace(0, max(duration - crop_seconds, 0), windows), duration)
+def window_edges(path: str, count: int, crop_seconds: float) -> np.ndarray:
+    """Returns where the windows of a file begin, and where the file ends, in seconds [count + 1]."""
+    return windows.window_edges(read_info(path).duration_seconds, count, crop_seconds)
 
 
 def _predict_crops(
@@ -85,11 +88,11 @@ def _predict_crops(
     crops: list[np.ndarray] = []  # of the file that is being collected
 
     def finish(row: int) -> FilePrediction:
-        windows = np.array(crops)
+        probabilities = np.array(crops)
         crops.clear()
         if paths[row] in failures:
-            return FilePrediction(paths[row], windows[:0], failures[paths[row]].reason)
-        return FilePrediction(paths[row], windows)
+            return FilePrediction(paths[row], probabilities[:0], failures[paths[row]].reason)
+        return FilePrediction(paths[row], probabilities)
 
     row = 0
     for waveforms, crop_rows in iterate(dataset, ledger):

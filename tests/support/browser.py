@@ -96,7 +96,9 @@ def open_page(profile: Path):
     to_browser, from_browser = os.pipe(), os.pipe()
     flags = [
         *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--mute-audio"),
-        *("--disable-background-networking", "--remote-debugging-pipe", f"--user-data-dir={profile}"),
+        # A test needs no network, and the browser itself none either.
+        *("--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"),
+        *("--remote-debugging-pipe", f"--user-data-dir={profile}"),
     ]
     process = subprocess.Popen(
         # DevTools reads file descriptor 3 and writes 4.

@@ -22,6 +22,8 @@ from layers.front_ends.log_mel import LogMelSpectrogram
 from pipeline.dataset import eval_dataset
 from pipeline.failures import FailureLedger
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = ("$\\frac{$", "_hidden", 'two\nlines, "quoted"', "=1+1", "x" * 80)
 
 

@@ -18,10 +18,12 @@ from support.audio import music
 from support.places import ROOT, shared
 from support.scripts import run_script
 
-from experiments.figures import plot_timeline
 from experiments.prediction.exported import load_exported
 from experiments.prediction.output import _timeline_path
+from experiments.prediction.plots import plot_timeline
 from experiments.prediction.prediction import FilePrediction, expand, predict_files, window_edges
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

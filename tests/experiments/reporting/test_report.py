@@ -15,18 +15,21 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from sklearn.metrics import confusion_matrix
 from support.browser import CHROMIUM, open_page
 from support.small_run import SMALL_FEATURES
 
-from experiments.builders.data import failure_rows, write_failures
-from experiments.evaluation.evaluation import SplitPredictions, write_evaluation
+from experiments.evaluation.evaluation import write_evaluation
+from experiments.evaluation.splits import SplitPredictions
 from experiments.reporting.data import gather
-from experiments.reporting.figures import class_colours, log_mel_uri
-from experiments.reporting.page import render, write_report
-from experiments.runs.run import read_metrics, read_predictions
+from experiments.reporting.page import TEMPLATES, render, write_report
+from experiments.reporting.plots import log_mel_uri
+from experiments.runs.run import Run
 from pipeline.catalogs.catalog import Catalog
 from pipeline.decoding.soundfile_decoder import decode_crop, read_info
 from pipeline.failures import FailureLedger
+
+pytestmark = pytest.mark.slow
 
 NAMES = [
     b"plain.mp3",
@@ -97,8 +100,8 @@ def test_clips_are_the_runs_own(data, small_run, small_fma):
     wrong = table[table["label"] != table["predicted"]]
     assert {clip.path for clip in data.clips if clip.misclassified} == set(wrong.index)
     assert [clip.misclassified for clip in data.clips] == [True] * len(wrong) + [False] * (len(table) - len(wrong))
-    surest = [clip.probabilities.max() for clip in data.clips]
-    assert surest[: len(wrong)] == sorted(surest[: len(wrong)], reverse=True)
+    confidence = [clip.probabilities.max() for clip in data.clips]
+    assert confidence[: len(wrong)] == sorted(confidence[: len(wrong)], reverse=True)
     tracks = pd.read_csv(small_fma / "fma_metadata" / "tracks.csv", header=[0, 1], index_col=0)
     for clip in data.clips:
         row = table.loc[clip.path]
@@ -110,8 +113,8 @@ def test_clips_are_the_runs_own(data, small_run, small_fma):
         assert len(clip.edges) == len(clip.windows) + 1 == len(clip.images) + 1 and clip.problem == ""
         track = tracks.loc[int(Path(clip.path).stem)]
         assert (clip.title, clip.artist) == (track["track", "title"], track["artist", "name"])
-    assert data.metrics == read_metrics(small_run) and data.notes == []
-    assert len(data.failures) == 1 and data.failures == failure_rows(small_run / "failures.csv")
+    assert data.metrics == Run(small_run).metrics and data.notes == []
+    assert len(data.failures) == 1 and data.failures == Run(small_run).failures
 
 
 def test_images_are_the_log_mel_of_the_windows(data):
@@ -139,6 +142,38 @@ def test_images_are_the_log_mel_of_the_windows(data):
     shown = np.array([brightness[place] for place in middle])
     window_at = clip.images[:, int(0.5 / seconds * clip.images.shape[1])]
     assert np.corrcoef(shown.ravel(), window_at.ravel())[0, 1] > 0.97
+
+
+def test_plots_show_the_runs_files(data, small_run, tmp_path):
+    page = Parsed(render(data, tmp_path))
+    history = pd.read_csv(small_run / "history.csv")
+    best = history.iloc[history["val_loss"].argmin()]
+    labels = [attributes["aria-label"] for attributes in page.all("svg") if attributes["class"] == "plot"]
+    for name, label in zip(("accuracy", "loss"), labels, strict=False):
+        shown = f"kept epoch {best['epoch']:.0f}: training {best[name]:.3f}, validation {best[f'val_{name}']:.3f}."
+        assert label.endswith(shown)
+    counts = confusion_matrix(data.truth, data.predicted, labels=range(len(data.labels)))
+    cells = {
+        attributes["data-cell"]: attributes["aria-label"]
+        for attributes in page.all("button")
+        if "data-cell" in attributes
+    }
+    assert len(cells) == np.count_nonzero(counts)
+    for cell, label in cells.items():
+        true, predicted = map(int, cell.split("-"))
+        share = counts[true, predicted] / counts[true].sum()
+        assert label.endswith(f": {counts[true, predicted]} clips, {share:.0%} of {data.labels[true]}")
+    polygons = [
+        np.array([point.split(",") for point in attributes["points"].split()], float)
+        for attributes in page.all("polygon")
+    ]
+    assert len(polygons) == len(data.clips) * len(data.labels)
+    for place, polygon in enumerate(polygons):
+        clip, label = data.clips[place // len(data.labels)], place % len(data.labels)
+        x, y = polygon.T
+        area = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2  # the shoelace formula
+        expected = np.average(clip.windows[:, label], weights=np.diff(clip.edges))
+        assert area / (1000 * 100) == pytest.approx(expected, abs=2e-3)
 
 
 def test_fewer_clips_and_lost_files(small_run, data, tmp_path):
@@ -195,7 +230,7 @@ def test_hostile_names_change_no_element(hostile, tmp_path):
     for name in (*LABELS, ARTIST, TITLE.replace("\x00", "\ufffd")):
         assert name in parsed.text
     (script,) = re.findall(r"<script>(.*?)</script>", page, re.S)
-    assert script == (Path(render.__code__.co_filename).parent / "report.js").read_text()
+    assert script == (TEMPLATES / "report.js").read_text()
     assert not re.search(r"(?:src|href)=\"?(?:https?:|//|javascript:)", page)
 
 
@@ -246,19 +281,13 @@ def test_names_that_are_not_text_survive_the_runs_files(tmp_path):
     tracks = pd.DataFrame([{"track_id": path, "path": path, "label": "a", "split": "test"}])
     probabilities = np.array([[0.25, 0.75]])
     split = SplitPredictions(tracks, np.array([0]), probabilities, np.array([0]), probabilities, 0)
-    write_evaluation(tmp_path, {"test": split}, ("a", "b"))
-    table = read_predictions(tmp_path, ("path", "label"))
+    write_evaluation(Run(tmp_path), {"test": split}, ("a", "b"))
+    table = Run(tmp_path).predictions(("path", "label"))
     assert table["path"].tolist() == [path] and table["probability_b"].tolist() == [0.75]
     ledger = FailureLedger(1, 1.0)
     ledger.record(path, "broken")
-    write_failures(tmp_path / "failures.csv", ledger, Catalog(tracks, ("a", "b")))
-    assert [row["path"] for row in failure_rows(tmp_path / "failures.csv")] == [path]
-
-
-def test_colours_are_told_apart():
-    for count in (2, 10, 40):
-        colours = class_colours(count)
-        assert len(set(colours)) == count and all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in colours)
+    Run(tmp_path).write_failures(ledger, Catalog(tracks, ("a", "b")))
+    assert [row["path"] for row in Run(tmp_path).failures] == [path]
 
 
 def with_more_classes(data, count):
@@ -318,7 +347,7 @@ def test_in_a_browser(hostile, tmp_path):
         page.run("document.getElementById('clear').click()")
         assert page.run(visible) == ",".join(cells) and page.run(pressed) == ""
 
-        starts = [clip.edges[clip.surest] for clip in shown.clips]
+        starts = [clip.edges[clip.most_confident] for clip in shown.clips]
         for i, start in enumerate(starts[:-1]):  # whatever their names
             page.run(f"document.querySelectorAll('.play')[{i}].click()")
             page.wait_for(f"a = document.querySelectorAll('audio')[{i}], !a.paused && a.currentTime > {start + 0.02}")
