@@ -31,16 +31,16 @@ def main(argv: list[str]) -> None:
     from experiments.benchmark.benchmark import Plan, run_benchmark
     from experiments.builders.data import load_catalog
 
-    own = settings_flags.settings_from_flags(flags.FLAGS)
+    settings = settings_flags.settings_from_flags(flags.FLAGS)
     plan = Plan(
         clips=_CLIPS.value,
         rounds=_ROUNDS.value,
         repeats=_REPEATS.value,
-        peers=_PEERS.value,
+        rivals=_PEERS.value,
         stages=_STAGES.value,
         train_step=_TRAIN_STEP.value,
     )
-    run_benchmark(load_catalog(own), own, Path(_OUTPUT_DIR.value), plan)
+    run_benchmark(load_catalog(settings), settings, Path(_OUTPUT_DIR.value), plan)
     print(f"written to {_OUTPUT_DIR.value}")
 
 

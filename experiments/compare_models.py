@@ -19,7 +19,8 @@ from typing import Any
 
 from absl import flags
 
-from experiments import console, settings, settings_flags
+from experiments import console, settings_flags
+from experiments.settings import fields
 
 settings_flags.define_flags("data", "features", "training")
 _MODELS = flags.DEFINE_list("models", None, "Names of models; the first is what the others are compared with.")
@@ -39,16 +40,15 @@ def main(argv: list[str]) -> None:
     sweep = _parse_sweep(_SWEEP.value) if _SWEEP.value else None
     import tensorflow as tf
 
-    from experiments.comparison import comparison
-    from experiments.comparison import trials as cells
+    from experiments.comparison import comparison, trials
 
     tf.config.set_visible_devices([], "GPU")  # it belongs to the runs; latency is measured on the CPU
     models = [name.strip() for name in _MODELS.value or ()]
     output_dir = Path(_OUTPUT_DIR.value)
-    cells.check_models(models)
-    own = cells.fix_splits(settings_flags.settings_from_flags(flags.FLAGS), seeds, output_dir)
-    every = cells.list_cells(own, models, seeds, output_dir, sweep)
-    failed = cells.run_cells(every)
+    trials.check_models(models)
+    settings = trials.fix_splits(settings_flags.settings_from_flags(flags.FLAGS), seeds, output_dir)
+    every = trials.list_trials(settings, models, seeds, output_dir, sweep)
+    failed = trials.run_trials(every)
     table = comparison.write_comparison(every, failed, output_dir)
     print(comparison.format_comparison(table))
     print(f"written to {output_dir}")
@@ -70,7 +70,7 @@ def _parse_seeds(values: list[str]) -> list[int]:
 def _parse_sweep(text: str) -> tuple[str, list[Any]]:
     name, _, values = text.partition("=")
     name = name.strip()
-    if name not in settings.fields("features", "training") or name in ("model", "seed"):
+    if name not in fields("features", "training") or name in ("model", "seed"):
         raise ValueError(
             f"expected --sweep as one of this script's settings and its values, received {text!r}; see --help"
         )

@@ -19,6 +19,7 @@ def main(argv: list[str]) -> None:
     from experiments.evaluation import evaluation
     from experiments.settings import Settings
     from experiments.training import loop as training  # TensorFlow takes seconds to import: not before --help
+    from pipeline.decoding.registry import SERVICE_DECODER
     from pipeline.service import client as service_client
     from pipeline.service import servers as service
 
@@ -27,7 +28,7 @@ def main(argv: list[str]) -> None:
         dataset="demo",
         data_dir=_DATA_DIR.value,
         epochs=_EPOCHS.value,
-        decoder="tfio",
+        decoder=SERVICE_DECODER,
         data_service=f"grpc://localhost:{port}",
     )
     with service.journal_dir("") as work_dir:

@@ -8,8 +8,6 @@ one that FMA publishes, that of each file with the list in the archive. When all
 files' sizes alone, in seconds; --verify_files reads them all. Unpacking bzip2 takes a minute a GiB on one core.
 """
 
-import fcntl
-import os
 import re
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from tqdm import tqdm
 
 from experiments import console
 from pipeline.download.fma import AUDIO, BASE_URL, Step, carry_out, choose_archives, gib, plan, some
+from pipeline.download.folder_lock import lock_folder
 
 _SUBSET = flags.DEFINE_enum("subset", "small", list(AUDIO), "Which clips; each subset includes the smaller ones.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where to put archives and folders.", required=True)
@@ -79,13 +78,7 @@ def main(argv: list[str]) -> None:
     data_dir = Path(_DATA_DIR.value)
     data_dir.mkdir(parents=True, exist_ok=True)
     bar = _Bar()
-    lock = os.open(data_dir, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ValueError(
-            f"expected to be alone in {data_dir}, found another download at work there; let it end"
-        ) from None
+    lock_folder(data_dir, bar.say)
     steps = plan(archives, data_dir, base_url, _VERIFY_FILES.value, bar)
     for step in steps:
         bar.say(_intention(step, base_url))
@@ -103,16 +96,6 @@ def main(argv: list[str]) -> None:
         bar.say(
             f"try it: python -m experiments.probe_audio --dataset=fma --data_dir={data_dir} --subset={_SUBSET.value}"
         )
-
-
-def _lock(data_dir: Path) -> None:
-    """Keeps a second download out of the folder until this process ends; file systems without locks go unguarded."""
-    try:
-        fcntl.flock(os.open(data_dir, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ValueError(f"expected to be alone in {data_dir}, found another download there; let it end") from None
-    except OSError:
-        pass
 
 
 def _intention(step: Step, base_url: str) -> str:

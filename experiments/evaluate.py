@@ -23,6 +23,7 @@ _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Where to write; default: 
 def main(argv: list[str]) -> None:
     del argv
     from experiments.evaluation import evaluation
+    from experiments.runs.run import Run
 
     run_dir = Path(_RUN_DIR.value)
     given = {
@@ -30,7 +31,7 @@ def main(argv: list[str]) -> None:
         for field in dataclasses.fields(settings.Settings)
         if field.name in flags.FLAGS and flags.FLAGS[field.name].present
     }
-    run_settings = dataclasses.replace(settings.read_settings(run_dir / "settings.json"), **given)
+    run_settings = dataclasses.replace(Run(run_dir).settings, **given)
     output_dir = Path(_OUTPUT_DIR.value or run_dir / f"evaluation_{_SPLIT.value}")
     metrics = evaluation.evaluate_run(run_dir, run_settings, _SPLIT.value, output_dir)
     print(evaluation.format_metrics(_SPLIT.value, metrics))

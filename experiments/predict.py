@@ -15,6 +15,7 @@ from pathlib import Path
 from absl import flags
 
 from experiments import console
+from pipeline.decoding.registry import DECODERS, DEFAULT_DECODER
 
 FORMATS = ("table", "csv", "json")
 
@@ -24,7 +25,7 @@ _SAVED_MODEL = flags.DEFINE_string(
     "What export_saved_model wrote: a SavedModel (also of MP3s), or a .tflite or .onnx file.",
     required=True,
 )
-_DECODER = flags.DEFINE_enum("decoder", "soundfile", ("soundfile", "tfio"), "As for training; tfio: MP3s only.")
+_DECODER = flags.DEFINE_enum("decoder", DEFAULT_DECODER, tuple(DECODERS), "As for training; tfio: MP3s only.")
 _FORMAT = flags.DEFINE_enum(
     "format", None, FORMATS, "How to write the predictions; default: as the ending of --output says, else a table."
 )

@@ -17,7 +17,9 @@ from experiments import console
 _RUN_DIR = flags.DEFINE_string("run_dir", "runs/latest", "Run directory that train wrote.")
 _OUTPUT = flags.DEFINE_string("output", None, "The page to write; default: <run_dir>/report.html.")
 _EMBED_AUDIO = flags.DEFINE_bool("embed_audio", False, "Put the misclassified clips' files into the page.")
-_MAX_CLIPS = flags.DEFINE_integer("max_clips", None, "Most clips to show, the surest errors first; default: all.")
+_MAX_CLIPS = flags.DEFINE_integer(
+    "max_clips", None, "Most clips to show, the most confident errors first; default: all."
+)
 
 
 def main(argv: list[str]) -> None:

@@ -1,11 +1,14 @@
-"""The settings of an experiment, each written down once; `settings_flags` makes absl flags of them."""
+"""The settings of an experiment. Each is declared once, with its default, help and range; `settings_flags` makes flags of them."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+
+from experiments.setting_fields import setting, unmet
+from pipeline.catalogs.registry import SOURCES, data_dir_help
+from pipeline.decoding.registry import DECODERS, DEFAULT_DECODER, SERVICE_DECODER, decoder_help
 
 FRONT_ENDS = (
     "log_mel",
@@ -13,41 +16,37 @@ FRONT_ENDS = (
     "pcen",
     "leaf",
 )  # the names in `layers.front_ends.registry`, which loads TensorFlow
-DATASETS = ("fma", "folders", "csv", "demo", "records")
-
-
-def _setting(default: Any, group: str, help_text: str, choices: tuple[str, ...] = ()) -> Any:
-    return dataclasses.field(default=default, metadata={"group": group, "help": help_text, "choices": choices})
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """One training run. Field names are flag names; units are in the names."""
+    """One training run. Field names are flag names; units are in the names.
 
-    dataset: str = _setting("demo", "data", "Kind of data set.", DATASETS)
-    data_dir: str = _setting(
-        "data/demo",
-        "data",
-        "fma, demo: folder with fma_metadata/ and fma_small/ …; folders: root of <label>/**/*.mp3; csv: the table itself "
-        "(columns path, label, optionally split, artist, album, title, track_id); records: what pack_records wrote.",
-    )
-    subset: str = _setting("small", "data", "fma: small, medium, large or full; each includes the smaller ones.")
-    genres: tuple[str, ...] = _setting(
+    Raises:
+        ValueError: a value is of another type than its setting, or outside of its range.
+    """
+
+    dataset: str = setting("demo", "data", "Kind of data set.", tuple(SOURCES))
+    data_dir: str = setting("data/demo", "data", data_dir_help())
+    subset: str = setting("small", "data", "fma: small, medium, large or full; each includes the smaller ones.")
+    genres: tuple[str, ...] = setting(
         (), "data", "Labels to keep, by name (fma: or id, sub-genres too), comma-separated. Empty: every label."
     )
-    keep_known_bad_clips: bool = _setting(
+    keep_known_bad_clips: bool = setting(
         False, "data", "fma: keep the clips that are known to be empty or wrongly cut."
     )
-    allow_artist_leak: bool = _setting(False, "data", "Go on although an artist stands in more than one split.")
-    probe_csv: str = _setting("", "data", "Leave out the clips that this file (from probe_audio) calls undecodable.")
-    max_failure_rate: float = _setting(0.01, "data", "Share of the files that may be undecodable before a run stops.")
-    decoder: str = _setting(
-        "soundfile",
-        "data",
-        "soundfile: every format, exact, fast; tfio: MP3s by graph ops alone, several times slower.",
-        ("soundfile", "tfio"),
+    allow_artist_leak: bool = setting(False, "data", "Go on although an artist stands in more than one split.")
+    probe_csv: str = setting("", "data", "Leave out the clips that this file (from probe_audio) calls undecodable.")
+    max_failure_rate: float = setting(
+        0.01, "data", "Share of the files that may be undecodable before a run stops.", minimum=0, maximum=1
     )
-    frontend: str = _setting(
+    decoder: str = setting(
+        DEFAULT_DECODER,
+        "data",
+        decoder_help(),
+        tuple(DECODERS),
+    )
+    frontend: str = setting(
         "log_mel",
         "features",
         "What makes an image of the waveform: log_mel; trainable_mel: its filters are trained; pcen: mel under trained "
@@ -55,46 +54,48 @@ class Settings:
         "takes the waveform has none.",
         FRONT_ENDS,
     )
-    sample_rate_hz: int = _setting(22050, "features", "Sample rate that every clip is resampled to, in Hz.")
-    crop_seconds: float = _setting(5.0, "features", "Length of a crop in seconds; 0 is the whole clip.")
-    crops_per_clip: int = _setting(4, "training", "Random crops of each clip a training epoch.")
-    n_fft: int = _setting(2048, "features", "Window and FFT length in samples.")
-    hop_length: int = _setting(512, "features", "Samples between frames.")
-    n_mels: int = _setting(128, "features", "Number of mel bands.")
-    fmin_hz: float = _setting(0.0, "features", "Lower edge of the mel bands in Hz.")
-    fmax_hz: float | None = _setting(
-        None, "features", "Upper edge of the mel bands in Hz; default half the sample rate."
+    sample_rate_hz: int = setting(22050, "features", "Sample rate that every clip is resampled to, in Hz.", minimum=1)
+    crop_seconds: float = setting(5.0, "features", "Length of a crop in seconds; 0 is the whole clip.", minimum=0)
+    crops_per_clip: int = setting(4, "training", "Random crops of each clip a training epoch.", minimum=1)
+    n_fft: int = setting(2048, "features", "Window and FFT length in samples.", minimum=1)
+    hop_length: int = setting(512, "features", "Samples between frames.", minimum=1)
+    n_mels: int = setting(128, "features", "Number of mel bands.", minimum=1)
+    fmin_hz: float = setting(0.0, "features", "Lower edge of the mel bands in Hz.", minimum=0)
+    fmax_hz: float | None = setting(
+        None, "features", "Upper edge of the mel bands in Hz; default half the sample rate.", above=0
     )
-    pad_mode: str = _setting("reflect", "features", "Padding of the ends of a waveform.", ("reflect", "constant"))
-    top_db: float = _setting(80.0, "features", "Dynamic range below the loudest bin in dB.")
-    scaling: str = _setting(
+    pad_mode: str = setting("reflect", "features", "Padding of the ends of a waveform.", ("reflect", "constant"))
+    top_db: float = setting(80.0, "features", "Dynamic range below the loudest bin in dB.", above=0)
+    scaling: str = setting(
         "standardized",
         "features",
         "standardized: zero mean, unit variance; unit: dB mapped to 0…1 (log_mel and trainable_mel).",
         ("unit", "standardized"),
     )
-    model: str = _setting("cnn2d_bn", "training", "Network by name; a wrong name lists them.")
-    pretrained_weights: str = _setting(
+    model: str = setting("cnn2d_bn", "training", "Network by name; a wrong name lists them.")
+    pretrained_weights: str = setting(
         "",
         "training",
         "efficientnetv2_b0, convnext_tiny: a file of keras.applications' weights to start from (.weights.h5, .h5, .keras).",
     )
-    multi_label: bool = _setting(
+    multi_label: bool = setting(
         False,
         "data",
         "A clip may have several labels: fma: every chosen genre that it belongs to, so a genre and one below it too; "
         "others: labels separated by |. Each label gets a probability of its own and a threshold from validation.",
     )
-    epochs: int = _setting(30, "training", "Passes over the training clips at most.")
-    batch_size: int = _setting(16, "training", "Crops a batch.")
-    learning_rate: float = _setting(1e-3, "training", "Adam's learning rate at the start.")
-    label_smoothing: float = _setting(
+    epochs: int = setting(30, "training", "Passes over the training clips at most.", minimum=1)
+    batch_size: int = setting(16, "training", "Crops a batch.", minimum=1)
+    learning_rate: float = setting(1e-3, "training", "Adam's learning rate at the start.", above=0)
+    label_smoothing: float = setting(
         0.1,
         "training",
         "Share of each training label that is spread over all labels, 0…1: fewer overconfident errors. Not with "
         "--multi_label, where it would drown rare labels.",
+        minimum=0,
+        maximum=1,
     )
-    class_balance: str = _setting(
+    class_balance: str = setting(
         "none",
         "training",
         "For labels with unequal numbers of clips. weights: rare labels weigh more in the loss (with --multi_label: a "
@@ -102,163 +103,171 @@ class Settings:
         "crops of each label.",
         ("none", "weights", "oversample"),
     )
-    early_stopping_patience: int = _setting(20, "training", "Epochs without a better validation loss before stopping.")
-    early_stopping_min_delta: float = _setting(0.005, "training", "Smallest fall of the validation loss that counts.")
-    plateau_factor: float = _setting(0.8, "training", "Learning rate factor when the validation loss stands still.")
-    plateau_patience: int = _setting(2, "training", "Epochs without a better validation loss before that.")
-    spec_augment_time_masks: int = _setting(0, "training", "SpecAugment: masks over frames for each crop.")
-    spec_augment_time_width: int = _setting(40, "training", "SpecAugment: widest mask in frames.")
-    spec_augment_mel_masks: int = _setting(0, "training", "SpecAugment: masks over mel bands for each crop.")
-    spec_augment_mel_width: int = _setting(24, "training", "SpecAugment: widest mask in mel bands.")
-    mixup_alpha: float = _setting(
+    early_stopping_patience: int = setting(
+        20, "training", "Epochs without a better validation loss before stopping.", minimum=0
+    )
+    early_stopping_min_delta: float = setting(
+        0.005, "training", "Smallest fall of the validation loss that counts.", minimum=0
+    )
+    plateau_factor: float = setting(
+        0.8, "training", "Learning rate factor when the validation loss stands still.", minimum=0, below=1
+    )
+    plateau_patience: int = setting(2, "training", "Epochs without a better validation loss before that.", minimum=0)
+    spec_augment_time_masks: int = setting(0, "training", "SpecAugment: masks over frames for each crop.", minimum=0)
+    spec_augment_time_width: int = setting(40, "training", "SpecAugment: widest mask in frames.", minimum=0)
+    spec_augment_mel_masks: int = setting(0, "training", "SpecAugment: masks over mel bands for each crop.", minimum=0)
+    spec_augment_mel_width: int = setting(24, "training", "SpecAugment: widest mask in mel bands.", minimum=0)
+    mixup_alpha: float = setting(
         0.0,
         "training",
         "Mix pairs of crops and their labels, with weights of Beta(alpha, alpha), alpha being 0.1 to 1 or so; 0: off. "
         "The training loss and accuracy are then those of the label with the larger share.",
+        minimum=0,
     )
-    time_shift_seconds: float = _setting(
-        0.0, "training", "Shift each crop in a circle by up to this many seconds either way; 0: off."
+    time_shift_seconds: float = setting(
+        0.0, "training", "Shift each crop in a circle by up to this many seconds either way; 0: off.", minimum=0
     )
-    random_eq_db: float = _setting(
-        0.0, "training", "Filter each crop by a random smooth curve of gains within ± this many dB; 0: off."
+    random_eq_db: float = setting(
+        0.0, "training", "Filter each crop by a random smooth curve of gains within ± this many dB; 0: off.", minimum=0
     )
-    gain_db: float = _setting(
+    gain_db: float = setting(
         0.0,
         "training",
         "Change each crop's level by up to ± this many dB; 0: off. The log-mel features, which are relative to the "
         "loudest bin, show it only in mixtures (--mixup_alpha).",
+        minimum=0,
     )
-    polarity_inversion: bool = _setting(
+    polarity_inversion: bool = setting(
         False, "training", "Change the sign of half the crops. As for --gain_db, log-mel shows it only in mixtures."
     )
-    noise_snr_db_min: float | None = _setting(
+    noise_snr_db_min: float | None = setting(
         None,
         "training",
         "Add white noise to each crop, at a signal-to-noise ratio of at least this in dB; default: off.",
     )
-    noise_snr_db_max: float | None = _setting(None, "training", "And at most this in dB; both or neither.")
-    seed: int = _setting(0, "training", "Seed of weights, order, crops, augmentation, dropout and splits.")
-    deterministic: bool = _setting(
+    noise_snr_db_max: float | None = setting(None, "training", "And at most this in dB; both or neither.")
+    seed: int = setting(
+        0, "training", "Seed of weights, order, crops, augmentation, dropout and splits.", minimum=0, maximum=2**32 - 1
+    )
+    deterministic: bool = setting(
         False, "training", "Bit-identical repeats (TensorFlow op determinism; slower on GPUs)."
     )
-    mixed_precision: bool = _setting(
+    mixed_precision: bool = setting(
         False, "training", "Half precision in the network: float16 on a GPU, bfloat16 on a CPU. Features stay float32."
     )
-    jit_compile: bool = _setting(False, "training", "Compile the step with XLA: for GPUs; on CPUs it is slower.")
-    keep_checkpoints: int = _setting(2, "training", "Checkpoints kept in the run directory: the last so many.")
-    checkpoint_steps: int = _setting(
-        0, "training", "Steps between checkpoints within an epoch, for long ones; 0: at the end of each epoch only."
+    jit_compile: bool = setting(False, "training", "Compile the step with XLA: for GPUs; on CPUs it is slower.")
+    keep_checkpoints: int = setting(
+        2, "training", "Checkpoints kept in the run directory: the last so many.", minimum=1
     )
-    replicas: int = _setting(
+    checkpoint_steps: int = setting(
+        0,
+        "training",
+        "Steps between checkpoints within an epoch, for long ones; 0: at the end of each epoch only.",
+        minimum=0,
+    )
+    replicas: int = setting(
         0,
         "training",
         "Copies of the model, which share each batch; 0: one on each GPU, or one on the CPU of each host. On a CPU as many "
         "copies as a run on several hosts had repeat that run bit for bit, while every clip can be decoded.",
+        minimum=0,
     )
-    shuffle_clips: int = _setting(
+    shuffle_clips: int = setting(
         0,
         "training",
         "Clips that are shuffled together; 0: all. A number, such as 4096, is for data larger than memory on disks or "
         "networks that are slow at random reads: so many clips, in runs from 16 places, are read from beginning to end "
         "before their crops are taken. Twice as many should fit in memory.",
+        minimum=0,
     )
-    decode_workers: int = _setting(
-        0, "data", "Parallel decodes; 0: as many as there are cores. Results do not depend on it."
+    decode_workers: int = setting(
+        0, "data", "Parallel decodes; 0: as many as there are cores. Results do not depend on it.", minimum=0
     )
-    data_service: str = _setting(
+    data_service: str = setting(
         "",
         "training",
         "Address of a tf.data service that decodes the training crops, grpc://host:port of its dispatcher (see "
-        "experiments.data_service). It implies --decoder=tfio; files must have the same paths on its hosts. Results do "
+        f"experiments.data_service). It implies --decoder={SERVICE_DECODER}; files must have the same paths on its hosts. Results do "
         "not depend on it, nor on whether the service stays up.",
     )
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if expected := unmet(field, value):
+                raise ValueError(f"expected {field.name} {expected}, received {value!r}; choose another --{field.name}")
 
     def as_json(self) -> str:
         """The contents of settings.json."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
 
-# What the settings of earlier versions lack: their runs had the default.
-ADDED_FIELDS = frozenset(
-    (
-        *("decoder", "frontend", "pretrained_weights", "class_balance", "multi_label"),
-        *("spec_augment_time_masks", "spec_augment_time_width", "spec_augment_mel_masks", "spec_augment_mel_width"),
-        *("mixup_alpha", "time_shift_seconds", "random_eq_db", "gain_db", "polarity_inversion"),
-        *("noise_snr_db_min", "noise_snr_db_max", "keep_checkpoints", "checkpoint_steps", "data_service"),
-        *("shuffle_clips", "replicas"),
-    )
-)
-
-# What may differ when a run is continued: it changes the speed, what is lost by a kill or when to give up, not the result;
-# but for `replicas`, by which, as by the number of hosts, draws and rounding change from there on.
+# What may differ when a run is continued, because the result does not depend on it: it changes the speed, how much work a
+# kill loses, or when to give up. Only `replicas` changes random draws and rounding from there on, as the number of hosts does.
 FREE_FIELDS = frozenset(
     ("decode_workers", "data_service", "max_failure_rate", "keep_checkpoints", "checkpoint_steps", "replicas")
 )
-# What records were packed with, and need not be told again.
+# What decides which clips are packed into records, so that a run on the records need not name it again.
 _SELECTION = ("subset", "genres", "keep_known_bad_clips", "probe_csv")
 
 
 def require_one_label(settings: Settings, what: str) -> None:
-    """Refuses settings of several labels a clip.
+    """Checks that the settings are of one label a clip.
+
+    Args:
+        settings: of a run.
+        what: needs one label a clip, in words for the message.
 
     Raises:
-        ValueError: they are.
+        ValueError: clips may have several labels.
     """
     if settings.multi_label:
         raise ValueError(f"expected one label a clip for {what}, received --multi_label; leave it out")
 
 
 def fields(*groups: str) -> list[str]:
-    """Names of the settings of these groups."""
+    """Returns the names of the settings of these groups ("data", "features", "training")."""
     return [field.name for field in dataclasses.fields(Settings) if field.metadata["group"] in groups]
 
 
-def read_settings(path: Path) -> Settings:
-    """Reads a run's settings.json.
+def settings_from_json(text: str, path: Path) -> Settings:
+    """Reads the contents of a settings.json. A setting that an older version did not have takes its default.
+
+    Args:
+        text: the contents.
+        path: of the file, for messages.
 
     Raises:
-        ValueError: it is missing, damaged, or of another version.
+        ValueError: it is damaged, holds a setting that this version does not have, or a value outside of its range.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"expected a run directory with {path.name}, found no {path}; train first") from None
-    except (OSError, ValueError) as error:
+        values = json.loads(text)
+    except ValueError as error:
         raise ValueError(f"expected settings as JSON in {path}, but it cannot be read: {error}") from error
-    names = {field.name for field in dataclasses.fields(Settings)}
-    if not isinstance(values, dict) or not names - ADDED_FIELDS <= set(values) <= names:
-        odd = sorted(names ^ set(values)) if isinstance(values, dict) else ["(not an object)"]
-        raise ValueError(
-            f"expected the settings of this version in {path}; these are missing or unknown: {', '.join(odd)}"
-        )
-    for field in dataclasses.fields(Settings):
-        if field.name in values and not _fits(values[field.name], field):
-            kind = f"one of {', '.join(field.metadata['choices'])}" if field.metadata["choices"] else field.type
-            raise ValueError(
-                f"expected {field.name} as {kind} in {path}, found {values[field.name]!r}; mend it, or begin another run"
-            )
-    return Settings(**{**values, "genres": tuple(values["genres"])})
-
-
-def _fits(value: Any, field: dataclasses.Field) -> bool:
-    """Whether a value from JSON is of a setting's type, and among its choices."""
-    if field.type == "tuple[str, ...]":
-        return isinstance(value, list) and all(isinstance(item, str) for item in value)
-    if value is None:
-        return "None" in str(field.type)
-    kinds = {"str": (str,), "bool": (bool,), "int": (int,), "float": (int, float), "float | None": (int, float)}
-    if not isinstance(value, kinds[str(field.type)]) or (isinstance(value, bool) and field.type != "bool"):
-        return False
-    return value in (field.metadata["choices"] or (value,))
+    fields_by_name = {field.name: field for field in dataclasses.fields(Settings)}
+    unknown = sorted(set(values) - set(fields_by_name)) if isinstance(values, dict) else ["(not an object)"]
+    if unknown:
+        raise ValueError(f"expected the settings of this version in {path}; these are unknown: {', '.join(unknown)}")
+    if isinstance(values.get("genres"), list):
+        values["genres"] = tuple(values["genres"])
+    for name, value in values.items():
+        if expected := unmet(fields_by_name[name], value):
+            raise ValueError(f"expected {name} {expected} in {path}, found {value!r}; mend it, or begin another run")
+    return Settings(**values)
 
 
 def differences(old: Settings, new: Settings) -> list[str]:
-    """One line for each setting that differs and changes results.
+    """Returns one line for each setting that differs and changes results.
 
-    A run may go on from records of its files, or from the files of its records: whether the clips are the same is for
-    the data's identity to say.
+    A run on files may be continued on records of them, and the other way round: `data_identity` says whether the clips are
+    the same.
+
+    Args:
+        old: the settings that a run was made with.
+        new: the settings that it is to be continued with.
     """
-    free = FREE_FIELDS | ({"dataset", "data_dir", *_SELECTION} if "records" in (old.dataset, new.dataset) else set())
+    one_is_packed = SOURCES[old.dataset].is_packed or SOURCES[new.dataset].is_packed
+    free = FREE_FIELDS | ({"dataset", "data_dir", *_SELECTION} if one_is_packed else set())
     return [
         f"{name}: {getattr(old, name)!r} there, {getattr(new, name)!r} now"
         for name in (field.name for field in dataclasses.fields(Settings))

@@ -1,4 +1,4 @@
-"""The absl flags of the settings: one for each, by its name."""
+"""The command-line flags of the settings (absl): each setting has a flag of its name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any
 from absl import flags
 
 from experiments.recipes import recipe_names
+from experiments.setting_fields import range_text
 from experiments.settings import Settings
+from pipeline.decoding.registry import DECODERS, SERVICE_DECODER
 
 flags.disclaim_key_flags()  # the flags belong to the script that defines them, and so stand in its --help
 
@@ -40,27 +42,33 @@ def define_flags(*groups: str) -> None:
         if field.metadata["choices"]:
             flags.DEFINE_enum(field.name, default, field.metadata["choices"], field.metadata["help"])
         else:
-            define[str(field.type)](field.name, default, field.metadata["help"])
+            bounds = range_text(field).removeprefix("of ")
+            help_text = field.metadata["help"] + f" Range: {bounds}." * bool(bounds)
+            define[str(field.type)](field.name, default, help_text)
 
 
 def settings_from_flags(flag_values: flags.FlagValues) -> Settings:
-    """Settings from the parsed flags; settings without a flag in this script keep their defaults."""
+    """Makes settings of the parsed flags; a setting without a flag in this script keeps its default.
+
+    Raises:
+        ValueError: a value is out of range, or flags contradict each other.
+    """
     values: dict[str, Any] = {
         field.name: flag_values[field.name].value for field in dataclasses.fields(Settings) if field.name in flag_values
     }
     values["genres"] = tuple(genre.strip() for genre in values.get("genres") or () if genre.strip())
-    if values.get("data_service"):
-        if values["decoder"] != "tfio" and flag_values["decoder"].present:
+    if values.get("data_service") and not DECODERS[values["decoder"]].is_graph_native:
+        if flag_values["decoder"].present:
             raise ValueError(
-                f"expected --decoder=tfio with --data_service, received --decoder={values['decoder']}: only graph ops can "
-                "be sent to other processes"
+                f"expected --decoder={SERVICE_DECODER} with --data_service, received --decoder={values['decoder']}: only "
+                "graph ops can be sent to other processes"
             )
-        values["decoder"] = "tfio"
+        values["decoder"] = SERVICE_DECODER
     return Settings(**values)
 
 
 def flags_from_settings(settings: Settings) -> list[str]:
-    """The command-line flags that give these settings."""
+    """Returns the command-line flags that give these settings."""
     given = []
     for name, value in dataclasses.asdict(settings).items():
         if isinstance(value, tuple):  # absl reads a list as a row of CSV

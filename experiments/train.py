@@ -22,13 +22,13 @@ _OUTPUT_DIR = flags.DEFINE_string("output_dir", "runs/latest", "Run directory: n
 
 def main(argv: list[str]) -> None:
     del argv
+    settings = settings_flags.settings_from_flags(flags.FLAGS)
+    # TensorFlow takes seconds to import: not before --help, nor before a mistake in a flag.
     from experiments.evaluation import evaluation
-    from experiments.training import baselines
-    from experiments.training import loop as training  # TensorFlow takes seconds to import: not before --help
+    from experiments.training import baselines, loop
 
-    own = settings_flags.settings_from_flags(flags.FLAGS)
-    train = baselines.train_baseline if own.model in baselines.BASELINES else training.train
-    metrics = train(own, _OUTPUT_DIR.value)
+    train = baselines.train_baseline if settings.model in baselines.BASELINES else loop.train
+    metrics = train(settings, _OUTPUT_DIR.value)
     for split, scores in metrics.items():
         print(evaluation.format_metrics(split, scores))
     print(f"plots in {_OUTPUT_DIR.value}")

@@ -13,15 +13,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from experiments.benchmark.plots import plot_stages, plot_throughput
 from experiments.benchmark.rows import ROWS
 from experiments.benchmark.throughput import Pass, Throughput, measure
 from experiments.benchmark.workload import Workload
 from experiments.builders.model import build_model
 from experiments.console import progress
-from experiments.figures import plot_stages, plot_throughput
 from experiments.settings import Settings, require_one_label
 from pipeline.catalogs.catalog import Catalog
 from pipeline.catalogs.probe import probe_file
+from pipeline.catalogs.registry import SOURCES
 from pipeline.storage.atomic import write_text
 
 _FIRST_EPOCHS = 3  # times that the first epoch is measured at most
@@ -30,13 +31,7 @@ _LIBRARIES = ("tensorflow", "tensorflow-io", "soundfile", "soxr", "numpy", "libr
 _RATIOS = {
     "to_limit": ("ours_soundfile", "limit"),
     "tfio_to_limit": ("ours_tfio", "limit"),
-    "to_torch_dataloader": ("ours_soundfile", "torch_dataloader"),
-    "to_torchcodec": ("ours_soundfile", "torchcodec_range"),
-    "to_ffmpeg_pyav": ("ours_soundfile", "ffmpeg_pyav"),
-    "to_audioread": ("ours_soundfile", "audioread_from_start"),
-    "to_librosa_offset": ("ours_soundfile", "librosa_offset"),
-    "to_study": ("ours_soundfile", "study_librosa"),
-    "to_tfio_tutorial": ("ours_soundfile", "tfio_tutorial"),
+    **{row.ratio: ("ours_soundfile", name) for name, row in ROWS.items() if row.is_rival},
 }
 
 
@@ -48,7 +43,7 @@ class Plan:
         clips: clips at most, spread over the data set.
         rounds: how often each occurs in a pass of a fast row.
         repeats: passes that count.
-        peers: whether to measure the alternatives too.
+        rivals: whether to measure the alternatives too.
         stages: whether to measure each stage from file to training step.
         train_step: whether to train, to see what bounds a step and how long the first epoch takes.
     """
@@ -56,7 +51,7 @@ class Plan:
     clips: int = 200
     rounds: int = 4
     repeats: int = 5
-    peers: bool = False
+    rivals: bool = False
     stages: bool = False
     train_step: bool = False
 
@@ -77,9 +72,9 @@ def run_benchmark(catalog: Catalog, settings: Settings, output_dir: Path, plan: 
     Raises:
         ValueError: too few clips, or whole clips or records were asked for.
     """
-    if settings.dataset == "records":
+    if SOURCES[settings.dataset].is_packed:
         raise ValueError(
-            "expected files, which the other decoders read too, received --dataset=records; name the files"
+            f"expected files, which the other decoders read too, received --dataset={settings.dataset}; name the files"
         )
     if settings.crop_seconds <= 0:
         raise ValueError(f"expected crops of some length, received crop_seconds={settings.crop_seconds:g}; use 5")
@@ -99,7 +94,7 @@ def run_benchmark(catalog: Catalog, settings: Settings, output_dir: Path, plan: 
             f"expected at least {2 * work.batch_size} decodable clips (two batches), found {len(work.paths)}; "
             "use more clips or a smaller --batch_size"
         )
-    chosen = {name: row for name, row in ROWS.items() if plan.peers or not row.is_peer}
+    chosen = {name: row for name, row in ROWS.items() if plan.rivals or not row.is_rival}
     skipped = {name: row.missing for name, row in chosen.items() if row.missing}
     for name, missing in skipped.items():
         print(f"skipped: {name}, because {missing} is not installed")
@@ -178,7 +173,7 @@ def _run_training(catalog: Catalog, settings: Settings, plan: Plan) -> dict[str,
         f"training step of {settings.batch_size} crops: {step['step_ms']:.0f} ms, {step['compute_ms']:.0f} ms of them "
         f"computing\n{step['verdict']}"
     )
-    first = time_to_first_epoch(catalog, settings, min(plan.repeats, _FIRST_EPOCHS), plan.peers)
+    first = time_to_first_epoch(catalog, settings, min(plan.repeats, _FIRST_EPOCHS), plan.rivals)
     line = f"first epoch over {first['clips']} clips, from raw MP3s: ours {first['ours']:.1f} s"
     if "study" in first:
         line += (

@@ -1,61 +1,26 @@
-"""What the benchmark compares: the limit, ours, and by name what users would pick instead. Each is one pass.
+"""The rows of the benchmark by name: the limit of the machine, ours, and what users would pick instead.
 
-Imports nothing heavy before it is needed: the limit's worker processes import this module.
+To add a rival, write its pass in a file of `experiments.benchmark.rivals` and list it in `ROWS`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import importlib.util
-import multiprocessing
-import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
-import soundfile
-
-from experiments.benchmark import peers
+from experiments.benchmark.limit import limit_processes, limit_threads
+from experiments.benchmark.ours import decode_batches
+from experiments.benchmark.rivals import (
+    audioread_from_start,
+    ffmpeg_pyav,
+    librosa_offset,
+    study,
+    tfio_tutorial,
+    torch_dataloader,
+    torchcodec_range,
+)
 from experiments.benchmark.workload import Workload
-
-if TYPE_CHECKING:
-    import tensorflow as tf
-
-
-def limit_threads(work: Workload) -> Iterator[int]:
-    """Plain soundfile seek + read on as many threads as cores: no mono, no resampling, nothing kept."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield from _read_all(pool, work, chunk=1)
-
-
-def limit_processes(work: Workload) -> Iterator[int]:
-    """The same in as many processes."""
-    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("forkserver")) as pool:
-        yield from _read_all(pool, work, chunk=8)
-
-
-def our_dataset(work: Workload, decoder: str, rounds: int, crop_seconds: float) -> tf.data.Dataset:
-    """`train_dataset`: decoded, mono, resampled, batched."""
-    from pipeline.dataset import train_dataset
-    from pipeline.failures import FailureLedger
-
-    return train_dataset(
-        work.paths,
-        [0] * len(work.paths),
-        FailureLedger(len(work.paths)),
-        sample_rate_hz=work.sample_rate_hz,
-        crop_seconds=crop_seconds,
-        crops_per_clip=rounds,
-        batch_size=work.batch_size,
-        decoder=decoder,
-    )
-
-
-def ours(work: Workload, decoder: str, rounds: int, crop_seconds: float) -> Iterator[int]:
-    """Pulls every batch."""
-    for waveform, _ in our_dataset(work, decoder, rounds, crop_seconds):
-        yield len(waveform)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,60 +28,57 @@ class Row:
     """One row of the benchmark.
 
     Attributes:
-        start: begins a pass.
+        start: begins a pass; each item is the number of clips that came with it.
         package: what must be installed for it, if anything.
-        is_peer: whether it is another's way.
+        ratio: of a rival: the name in benchmark.json of our rate divided by its rate.
         has_workers: whether other processes do its work.
         whole_clips: whether it decodes whole clips rather than crops.
+        also_missing: says what it lacks beside the package, once that is installed; "" if nothing.
     """
 
     start: Callable[[Workload], Iterator[int]]
     package: str = ""
-    is_peer: bool = False
+    ratio: str = ""
     has_workers: bool = False
     whole_clips: bool = False
+    also_missing: Callable[[], str] = lambda: ""
+
+    @property
+    def is_rival(self) -> bool:
+        """Whether it is another's way."""
+        return bool(self.ratio)
 
     @property
     def missing(self) -> str:
         """What must be installed before it can be measured; empty if nothing."""
         if self.package and importlib.util.find_spec(self.package) is None:
             return self.package
-        if self.package == "audioread" and not peers.audioread_has_ffmpeg():
-            return "the ffmpeg command"
-        return ""
+        return self.also_missing()
 
 
 ROWS = {
     "limit_threads": Row(limit_threads),
     "limit_processes": Row(limit_processes, has_workers=True),
-    "ours_soundfile": Row(lambda work: ours(work, "soundfile", work.rounds, work.crop_seconds)),
-    "ours_tfio": Row(lambda work: ours(work, "tfio", 1, work.crop_seconds), "tensorflow_io"),
-    "ours_soundfile_whole": Row(lambda work: ours(work, "soundfile", 1, 0.0), whole_clips=True),
-    "ours_tfio_whole": Row(lambda work: ours(_few(work), "tfio", 1, 0.0), "tensorflow_io", whole_clips=True),
-    "torch_dataloader": Row(peers.torch_dataloader, "torch", is_peer=True, has_workers=True),
-    "librosa_offset": Row(peers.librosa_offset, "librosa", is_peer=True),
-    "torchcodec_range": Row(peers.torchcodec_range, "torchcodec", is_peer=True),
-    "ffmpeg_pyav": Row(peers.ffmpeg_pyav, "av", is_peer=True),
-    "audioread_from_start": Row(peers.audioread_from_start, "audioread", is_peer=True, has_workers=True),
-    "study_librosa": Row(peers.study_librosa, "librosa", is_peer=True, whole_clips=True),
-    "tfio_tutorial": Row(peers.tfio_tutorial, "tensorflow_io", is_peer=True),
+    "ours_soundfile": Row(lambda work: decode_batches(work, "soundfile", work.rounds, work.crop_seconds)),
+    "ours_tfio": Row(lambda work: decode_batches(work, "tfio", 1, work.crop_seconds), "tensorflow_io"),
+    "ours_soundfile_whole": Row(lambda work: decode_batches(work, "soundfile", 1, 0.0), whole_clips=True),
+    "ours_tfio_whole": Row(lambda work: decode_batches(_few(work), "tfio", 1, 0.0), "tensorflow_io", whole_clips=True),
+    "torch_dataloader": Row(torch_dataloader.decode_crops, "torch", "to_torch_dataloader", has_workers=True),
+    "librosa_offset": Row(librosa_offset.decode_crops, "librosa", "to_librosa_offset"),
+    "torchcodec_range": Row(torchcodec_range.decode_crops, "torchcodec", "to_torchcodec"),
+    "ffmpeg_pyav": Row(ffmpeg_pyav.decode_crops, "av", "to_ffmpeg_pyav"),
+    "audioread_from_start": Row(
+        audioread_from_start.decode_crops,
+        "audioread",
+        "to_audioread",
+        has_workers=True,
+        also_missing=audioread_from_start.missing_command,
+    ),
+    "study_librosa": Row(study.convert_clips, "librosa", "to_study", whole_clips=True),
+    "tfio_tutorial": Row(tfio_tutorial.decode_crops, "tensorflow_io", "to_tfio_tutorial"),
 }
 
 
 def _few(work: Workload) -> Workload:
     """Four batches, for a slow row."""
     return dataclasses.replace(work, paths=work.paths[: 4 * work.batch_size])
-
-
-def _read_all(pool: Executor, work: Workload, chunk: int) -> Iterator[int]:
-    read = functools.partial(_read_crop, work.crop_seconds)
-    for _ in pool.map(read, work.crops(work.rounds), chunksize=chunk):
-        yield 1
-
-
-def _read_crop(crop_seconds: float, crop: tuple[str, float]) -> int:
-    path, position = crop
-    with soundfile.SoundFile(path) as sound:
-        samples = round(crop_seconds * sound.samplerate)
-        sound.seek(int(position * max(0, sound.frames - samples)))
-        return len(sound.read(samples, dtype="float32", always_2d=True))

@@ -13,12 +13,12 @@ from functools import partial
 
 import tensorflow as tf
 
-from experiments.benchmark.rows import our_dataset, ours
+from experiments.benchmark.ours import decode_batches, our_dataset
 from experiments.benchmark.throughput import Pass
 from experiments.benchmark.workload import Workload
 from experiments.builders.model import build_model
 from experiments.settings import Settings
-from experiments.training.loop import make_train_step
+from experiments.training.step import make_train_step
 from layers.front_ends.registry import find_front_end
 from pipeline.decoding.soundfile_decoder import STAGES as DECODE_STAGES
 from pipeline.decoding.soundfile_decoder import decode_crop
@@ -54,7 +54,7 @@ def stage_passes(work: Workload, settings: Settings, num_classes: int) -> dict[s
         num_classes: number of labels.
     """
     passes: dict[str, Pass] = {f"to {stage}": partial(_decode_until, work, stage) for stage in DECODE_STAGES}
-    passes["to batch"] = partial(ours, work, "soundfile", work.rounds, work.crop_seconds)
+    passes["to batch"] = partial(decode_batches, work, "soundfile", work.rounds, work.crop_seconds)
     model = build_model(settings, num_classes)
     calls: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {}
     if tf.config.list_physical_devices("GPU"):
@@ -106,14 +106,14 @@ def format_stages(stages: list[Stage]) -> str:
 def _decode_until(work: Workload, last: str) -> Iterator[int]:
     """Decodes on all cores, each crop up to the end of a stage."""
 
-    def lap(stage: str) -> None:
+    def on_stage(stage: str) -> None:
         if stage == last:
             raise _ReachedError
 
     def decode(crop: tuple[str, float]) -> None:
         path, position = crop
         with suppress(_ReachedError):
-            decode_crop(path, work.sample_rate_hz, work.crop_samples, position, lap)
+            decode_crop(path, work.sample_rate_hz, work.crop_samples, position, on_stage)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for _ in pool.map(decode, work.crops(work.rounds)):
@@ -125,7 +125,7 @@ def _decode_by_stage(work: Workload) -> dict[str, float]:
     seconds = dict.fromkeys(DECODE_STAGES, 0.0)
     last = 0.0
 
-    def lap(stage: str) -> None:
+    def on_stage(stage: str) -> None:
         nonlocal last
         now = time.thread_time()
         seconds[stage] += now - last
@@ -134,7 +134,7 @@ def _decode_by_stage(work: Workload) -> dict[str, float]:
     crops = work.crops(1)
     for path, position in crops:
         last = time.thread_time()
-        decode_crop(path, work.sample_rate_hz, work.crop_samples, position, lap)
+        decode_crop(path, work.sample_rate_hz, work.crop_samples, position, on_stage)
     return {stage: total / len(crops) * 1e3 for stage, total in seconds.items()}
 
 

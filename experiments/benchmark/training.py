@@ -7,20 +7,18 @@ import importlib.util
 import os
 import statistics
 import time
-from collections.abc import Sequence
 from typing import Any
 
-import keras
-import numpy as np
 import tensorflow as tf
 
+from experiments.benchmark.rivals.study import train_on_arrays
 from experiments.builders.model import build_model
-from experiments.console import progress
 from experiments.settings import Settings
 from experiments.training.epoch import train_epoch
-from experiments.training.loop import make_train_step
+from experiments.training.step import make_train_step
 from layers.networks.registry import get_network
 from pipeline.catalogs.catalog import Catalog
+from pipeline.decoding.registry import DEFAULT_DECODER
 from pipeline.failures import FailureLedger
 
 _INPUT_BOUND = 0.1  # share of a step spent waiting from which on faster data would be felt
@@ -72,7 +70,7 @@ def verdict(wait_fraction: float, settings: Settings) -> str:
         remedies += [] if settings.mixed_precision or not on_gpu else ["--mixed_precision"]
         remedies += ["a smaller --model or --n_mels", "a longer --hop_length"]
         return f"compute-bound: {share}. Faster decoding would change nothing; {', '.join(remedies)} would."
-    remedies = ["--decoder=soundfile"] if settings.decoder != "soundfile" else []
+    remedies = [] if settings.decoder == DEFAULT_DECODER else [f"--decoder={DEFAULT_DECODER}"]
     if settings.decode_workers and settings.decode_workers < (os.cpu_count() or 1):
         remedies.append(f"--decode_workers=0 (all {os.cpu_count()} cores)")
     remedies += ["more cores", "a shorter --crop_seconds", "a --sample_rate_hz equal to the files'"]
@@ -100,7 +98,8 @@ def time_to_first_epoch(catalog: Catalog, settings: Settings, repeats: int, with
     takes_waveform = get_network(settings.model).takes_waveform  # there is no array to cache for such a network
     with_study = with_study and not takes_waveform and importlib.util.find_spec("librosa") is not None
     runs = [
-        _our_epochs(everything, once) | (_study_epochs(everything, once) if with_study else {}) for _ in range(repeats)
+        _our_epochs(everything, once) | (train_on_arrays(everything, once) if with_study else {})
+        for _ in range(repeats)
     ]
     result: dict[str, Any] = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
     if with_study:
@@ -120,50 +119,3 @@ def _our_epochs(catalog: Catalog, settings: Settings) -> dict[str, float]:
     train_epoch(train_step, catalog, settings, ledger, 0)
     first = time.perf_counter() - begin
     return {"ours": first, "ours_next_epoch": train_epoch(train_step, catalog, settings, ledger, 1)["seconds"]}
-
-
-def _study_epochs(catalog: Catalog, settings: Settings) -> dict[str, float]:
-    begin = time.perf_counter()
-    mels = [
-        _librosa_log_mel(path, settings)
-        for path in progress(catalog.tracks["path"], len(catalog.tracks), "the study's conversion")
-    ]
-    converted = time.perf_counter()
-    frames = 1 + round(settings.crop_seconds * settings.sample_rate_hz) // settings.hop_length
-    image = keras.Input((frames, settings.n_mels, 1))
-    embedding = get_network(settings.model).build(image)
-    model = keras.Model(image, keras.layers.Dense(len(catalog.labels), activation="softmax")(embedding))
-    model.compile("adam", "sparse_categorical_crossentropy")
-    class_indices = np.array(catalog.class_indices(catalog.tracks))
-    ends = []
-    for epoch in range(2):
-        images = _crop_images(mels, frames, epoch)
-        model.fit(images, class_indices, batch_size=settings.batch_size, verbose=0)
-        ends.append(time.perf_counter())
-    return {"study": ends[0] - begin, "study_conversion": converted - begin, "study_next_epoch": ends[1] - ends[0]}
-
-
-def _librosa_log_mel(path: str, settings: Settings) -> np.ndarray:
-    """The whole clip's spectrogram [frames, n_mels] in dB, as the study computes it."""
-    import librosa
-
-    waveform, _ = librosa.load(path, sr=settings.sample_rate_hz)
-    mel = librosa.feature.melspectrogram(
-        y=waveform,
-        sr=settings.sample_rate_hz,
-        n_fft=settings.n_fft,
-        hop_length=settings.hop_length,
-        n_mels=settings.n_mels,
-    )
-    return librosa.power_to_db(mel, ref=np.max).T
-
-
-def _crop_images(mels: Sequence[np.ndarray], frames: int, epoch: int) -> np.ndarray:
-    """A random crop of each spectrogram [clips, frames, n_mels, 1], scaled as the study does."""
-    rng = np.random.default_rng(epoch)
-    images = np.zeros((len(mels), frames, mels[0].shape[1], 1), np.float32)
-    for image, mel in zip(images, mels, strict=True):
-        start = rng.integers(0, max(0, len(mel) - frames) + 1)
-        crop = mel[start : start + frames]
-        image[: len(crop), :, 0] = crop / 80 + 1
-    return images

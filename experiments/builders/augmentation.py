@@ -1,106 +1,54 @@
-"""From settings to the augmentations of training: which are on, how strong, and with which seeds."""
+"""From settings to the augmentations of training, as `layers.augmentation.registry` lists them."""
 
 from __future__ import annotations
 
-import functools
-import math
 from collections.abc import Callable
 
+import keras
 import tensorflow as tf
 
 from experiments.settings import Settings
-from layers.augmentation import waveform as augment
-from layers.augmentation.spec_augment import SpecAugment
+from layers.augmentation.registry import build_augmentations
 
-# (waveform [batch, samples], seed [2]) -> waveform
-WaveformAugmentation = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 # (waveform [batch, samples], targets [batch, classes], training step) -> (waveform, targets)
 BatchAugmentation = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
-def waveform_augmentations(settings: Settings) -> list[WaveformAugmentation]:
-    """The augmentations of single waveforms that are on, in the order in which they are applied.
-
-    From the source to the recording: what is played, the room, the level, and last the noise, at its ratio to all that.
-
-    Raises:
-        ValueError: a setting is out of range.
-    """
-    _check(settings)
-    found: list[WaveformAugmentation] = []
-    if settings.time_shift_seconds:
-        max_samples = round(settings.time_shift_seconds * settings.sample_rate_hz)
-        found.append(functools.partial(augment.random_time_shift, max_samples=max_samples))
-    if settings.random_eq_db:
-        found.append(
-            functools.partial(
-                augment.random_equalizer, sample_rate_hz=settings.sample_rate_hz, max_gain_db=settings.random_eq_db
-            )
-        )
-    if settings.gain_db:
-        found.append(functools.partial(augment.random_gain, max_gain_db=settings.gain_db))
-    if settings.polarity_inversion:
-        found.append(augment.random_polarity)
-    if settings.noise_snr_db_min is not None and settings.noise_snr_db_max is not None:
-        found.append(
-            functools.partial(
-                augment.random_noise, min_snr_db=settings.noise_snr_db_min, max_snr_db=settings.noise_snr_db_max
-            )
-        )
-    return found
-
-
 def batch_augmentation(settings: Settings) -> BatchAugmentation:
-    """What the training step does to a batch before the model: the waveform augmentations that are on, then mixup.
+    """Makes what the training step does to a batch before the model: augment each waveform, then mix them.
 
     All draws follow from the run's seed and the number of the step, which a checkpoint holds as the optimizer's.
 
+    Returns:
+        A function from waveform [batch, samples], targets [batch, classes] and step to waveform and targets.
+
     Raises:
-        ValueError: a setting is out of range.
+        ValueError: settings of an augmentation do not fit together.
     """
-    augmentations = waveform_augmentations(settings)
+    augmentations = list(build_augmentations("waveform", vars(settings)).values())
+    mixtures = list(build_augmentations("mixture", vars(settings)).values())
 
     def apply(waveform: tf.Tensor, targets: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         # 32 bits, which is all that XLA takes on every device.
         step_seed = tf.stack([tf.constant(settings.seed % tf.int32.max), tf.cast(step, tf.int32)])
-        *seeds, mixup_seed = tf.unstack(tf.random.split(step_seed, len(augmentations) + 1))
-        for seed, augmentation in zip(seeds, augmentations, strict=True):
-            waveform = augmentation(waveform, seed)
-        if settings.mixup_alpha:
-            return augment.mixup(waveform, targets, mixup_seed, settings.mixup_alpha)
+        # A mixture's seed is there without a mixture, too: checkpoints of such runs go on with the draws they had.
+        seeds = iter(tf.unstack(tf.random.split(step_seed, len(augmentations) + max(1, len(mixtures)))))
+        for augmentation in augmentations:
+            waveform = augmentation(waveform, next(seeds))
+        for mixture in mixtures:
+            waveform, targets = mixture(waveform, targets, next(seeds))
         return waveform, targets
 
     def nothing(waveform: tf.Tensor, targets: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return waveform, targets
 
-    return apply if augmentations or settings.mixup_alpha else nothing
+    return apply if augmentations or mixtures else nothing
 
 
-def spec_augment(settings: Settings) -> SpecAugment | None:
-    """The layer of the settings' masks, None without any.
+def image_augmentations(settings: Settings) -> list[keras.layers.Layer]:
+    """Makes the layers that augment images between front end and network; none where all are off.
 
     Raises:
         ValueError: a setting is out of range.
     """
-    if settings.spec_augment_time_masks == settings.spec_augment_mel_masks == 0:
-        return None
-    return SpecAugment(
-        settings.spec_augment_time_masks,
-        settings.spec_augment_time_width,
-        settings.spec_augment_mel_masks,
-        settings.spec_augment_mel_width,
-        settings.seed,
-        name="spec_augment",
-    )
-
-
-def _check(settings: Settings) -> None:
-    for name in ("time_shift_seconds", "random_eq_db", "gain_db", "mixup_alpha"):
-        value = getattr(settings, name)
-        if not 0 <= value < math.inf:
-            raise ValueError(f"expected {name} as a number from 0 (off) upwards, received {value}")
-    low, high = settings.noise_snr_db_min, settings.noise_snr_db_max
-    if (low is None) != (high is None) or (low is not None and high is not None and not -math.inf < low <= high):
-        raise ValueError(
-            f"expected noise_snr_db_min <= noise_snr_db_max, or neither of them for no noise, received {low} and {high}"
-        )
+    return list(build_augmentations("image", vars(settings)).values())

@@ -10,7 +10,11 @@ from sklearn.utils.class_weight import compute_class_weight
 
 
 def class_weights(class_indices: Sequence[int] | np.ndarray, num_classes: int) -> np.ndarray:
-    """Weights float32 [classes] by which every class has the same share of the loss; their mean over clips is 1.
+    """Returns weights float32 [classes] that give every class the same share of the loss; their mean over clips is 1.
+
+    Args:
+        class_indices: of the training clips [clips].
+        num_classes: number of classes.
 
     Raises:
         ValueError: a class has no clip.
@@ -24,7 +28,7 @@ def class_weights(class_indices: Sequence[int] | np.ndarray, num_classes: int) -
 
 
 def label_weights(targets: np.ndarray) -> np.ndarray:
-    """Weights float32 [2, labels] by which the clips without a label have the same share of its loss as those with it.
+    """Returns weights float32 [2, labels] that give the clips without a label the same share of its loss as those with it.
 
     Args:
         targets: 1 for each label that a clip has, 0 for the others [clips, labels].
@@ -44,8 +48,11 @@ def label_weights(targets: np.ndarray) -> np.ndarray:
 def oversampled(tracks: pd.DataFrame) -> pd.DataFrame:
     """Repeats clips until every label has as many rows as the most frequent one: each all of its clips in turn.
 
-    Each occurrence of a clip in an epoch has a crop of its own. Labels are what stands in the column: of clips with
-    several, each combination is one.
+    Each occurrence of a clip in an epoch has a crop of its own. Where clips have several labels, each combination of labels
+    counts as one.
+
+    Args:
+        tracks: catalog rows.
     """
     most = int(tracks["label"].value_counts().max())
     rows = [np.resize(places, most) for places in tracks.reset_index().groupby("label").indices.values()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from experiments.builders.augmentation import spec_augment
+from experiments.builders.augmentation import image_augmentations
 from experiments.settings import Settings
 from layers.classifier import build_audio_classifier
 from layers.front_ends import registry as front_ends
@@ -30,7 +30,7 @@ def build_model(settings: Settings, num_classes: int) -> keras.Model:
         )
     crop_samples = round(settings.crop_seconds * settings.sample_rate_hz) or None
     model = build_audio_classifier(
-        settings.model, num_classes, front_end, crop_samples, spec_augment(settings), settings.multi_label
+        settings.model, num_classes, front_end, crop_samples, image_augmentations(settings), settings.multi_label
     )
     if settings.pretrained_weights:
         load_backbone_weights(model, settings.pretrained_weights)
@@ -39,14 +39,19 @@ def build_model(settings: Settings, num_classes: int) -> keras.Model:
     return model
 
 
-def build_front_end(settings: Settings) -> FrontEnd:
+def build_front_end(settings: Settings, name: str | None = None, scaling: str | None = None) -> FrontEnd:
     """Builds the layer from waveform to image that the settings describe.
+
+    Args:
+        settings: of the run.
+        name: another front end than theirs.
+        scaling: another than theirs, of those that the front end has.
 
     Raises:
         ValueError: a setting is out of range, or the settings' crops are too short for one frame.
     """
     front_end = front_ends.build_front_end(
-        settings.frontend,
+        name or settings.frontend,
         sample_rate_hz=settings.sample_rate_hz,
         n_fft=settings.n_fft,
         hop_length=settings.hop_length,
@@ -55,7 +60,7 @@ def build_front_end(settings: Settings) -> FrontEnd:
         fmax_hz=settings.fmax_hz,
         pad_mode=settings.pad_mode,
         top_db=settings.top_db,
-        scaling=settings.scaling,
+        scaling=scaling or settings.scaling,
     )
     has_n_fft = isinstance(front_end, LogMelSpectrogram)
     shortest = settings.n_fft if has_n_fft else front_end.min_samples

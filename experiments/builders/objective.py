@@ -1,4 +1,4 @@
-"""What training minimises and reports: the cross-entropy of one label a clip, or of each of several."""
+"""What training minimises and reports: the cross-entropy of a clip's label, or of each of its several labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Score = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """Scores of the examples of a batch. All are computed on the probabilities' logits, which Keras finds.
+    """The scores of the examples of a batch. Keras computes all of them from the logits of the probabilities.
 
     Attributes:
         loss: what is minimised: weighted, of smoothed labels.
@@ -43,7 +43,11 @@ def make_objective(settings: Settings, weights: np.ndarray | None = None) -> Obj
 
 
 def balance_weights(settings: Settings, catalog: Catalog) -> np.ndarray | None:
-    """The weights that --class_balance=weights gives the training clips' labels; None without it.
+    """Returns the weights that --class_balance=weights gives the training clips' labels; None without it.
+
+    Args:
+        settings: of the run.
+        catalog: of the run.
 
     Returns:
         float32 [labels]; with several labels a clip [2, labels], of the clips without a label and of those with it.

@@ -17,7 +17,11 @@ from pipeline.service.client import check_service, service_delivery
 
 
 def check_data_service(settings: Settings) -> None:
-    """Checks that the data service answers, where there is to be one; later the training can do without it."""
+    """Checks that the data service answers, if the settings name one. Once it has begun, training can go on without it.
+
+    Raises:
+        ValueError: its address is wrong, or nothing answers there.
+    """
     if settings.data_service:
         check_service(settings.data_service)
 
@@ -30,7 +34,7 @@ def training_stream(
     first_step: int = 0,
     shard: tuple[int, int] = (0, 1),
 ) -> tuple[tf.data.Dataset, int]:
-    """The training split's crops in the order of one epoch.
+    """Builds the batches of the training split's crops, in the order of one epoch.
 
     Args:
         catalog: of the run.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,14 @@ import tensorflow as tf
 from sklearn.metrics import f1_score
 
 from experiments.comparison.plots import plot_comparison
-from experiments.comparison.trials import Cell
-from experiments.evaluation.evaluation import load_model, make_predict_function
+from experiments.comparison.trials import Trial
 from experiments.evaluation.latency import median_latency_ms
 from experiments.evaluation.metrics import bootstrap_balanced_mean, classification_metrics
-from experiments.runs.run import read_data
-from experiments.training.baselines import BASELINE_FILE
-from pipeline.catalogs.catalog import read_table
-from pipeline.storage.atomic import written_whole
+from experiments.evaluation.splits import make_predict_function
+from experiments.runs.run import Run
+from pipeline.storage.atomic import atomic_write
 
-# Of a cell: the mean and the sample standard deviation over seeds of these stand in comparison.csv.
+# The scores of a trial whose mean and sample standard deviation over seeds are columns of comparison.csv.
 SCORES = (
     "test_balanced_accuracy",
     "test_macro_f1",
@@ -33,63 +30,67 @@ SCORES = (
 )
 
 
-def write_comparison(cells: Sequence[Cell], failed: dict[Cell, str], output_dir: Path) -> pd.DataFrame:
-    """Reads the finished cells and writes cells.csv, comparison.csv and comparison.png.
+def write_comparison(trials: Sequence[Trial], failed: dict[Trial, str], output_dir: Path) -> pd.DataFrame:
+    """Reads the finished trials and writes cells.csv, comparison.csv and comparison.png.
 
-    Every score is computed from predictions.csv, by clip. A clip that some cell could not decode does not count for
+    Every score is computed from predictions.csv, by clip. A clip that some trial could not decode does not count for
     any. Intervals resample the test clips of each class, the hits averaged over seeds; differences to the first model
-    are paired. Parameters and latency are those of each model's first finished cell.
+    are paired. Parameters and latency are those of each model's first finished trial.
 
     Args:
-        cells: of every model, in the order of the table.
-        failed: why cells have no result; the others must be finished.
+        trials: of every model, in the order of the table.
+        failed: why trials have no result; the others must be finished.
         output_dir: where to write.
 
     Returns:
         comparison.csv: one row a model.
 
     Raises:
-        ValueError: no cell is finished, or a file cannot be read.
+        ValueError: no trial is finished, or a file cannot be read.
     """
-    finished = [cell for cell in cells if cell not in failed]
+    finished = [trial for trial in trials if trial not in failed]
     if not finished:
         raise ValueError("expected at least one finished run to compare, found none; see why they failed above")
-    labels = tuple(read_data(finished[0].run_dir)["labels"])
-    predictions = _on_common_clips({cell: _read_predictions(cell.run_dir, labels) for cell in finished})
+    labels = Run(finished[0].run_dir).labels
+    predictions = _on_common_clips({trial: _read_predictions(Run(trial.run_dir), labels) for trial in finished})
     rows = [
-        {"model": cell.model, "seed": cell.settings.seed, "run_dir": str(cell.run_dir)}
-        | (_scores(cell.run_dir, predictions[cell], labels) if cell in predictions else {"error": failed[cell]})
-        for cell in cells
+        {"model": trial.model, "seed": trial.settings.seed, "run_dir": str(trial.run_dir)}
+        | (
+            _scores(Run(trial.run_dir), predictions[trial], labels)
+            if trial in predictions
+            else {"error": failed[trial]}
+        )
+        for trial in trials
     ]
-    cell_table = pd.DataFrame(rows).reindex(
+    trial_table = pd.DataFrame(rows).reindex(
         columns=["model", "seed", *SCORES, "test_clips", "epochs", "best_epoch", "run_dir", "error"]
     )
     _write_csv(
-        cell_table.astype({"epochs": "Int64", "best_epoch": "Int64", "test_clips": "Int64"}), output_dir, "cells"
+        trial_table.astype({"epochs": "Int64", "best_epoch": "Int64", "test_clips": "Int64"}), output_dir, "cells"
     )
-    first_of = {cell.model: cell for cell in reversed(finished)}
-    models = [model for model in dict.fromkeys(cell.model for cell in cells) if model in first_of]
+    first_of = {trial.model: trial for trial in reversed(finished)}
+    models = [model for model in dict.fromkeys(trial.model for trial in trials) if model in first_of]
     hits = {
-        model: np.mean([_test_hits(predictions[cell]) for cell in finished if cell.model == model], axis=0)
+        model: np.mean([_test_hits(predictions[trial]) for trial in finished if trial.model == model], axis=0)
         for model in models
     }
     truth = predictions[finished[0]].query("split == 'test'")["truth"].to_numpy()
     table = pd.DataFrame(
         [
             {"model": model}
-            | _over_seeds(cell_table[(cell_table["model"] == model) & cell_table["error"].isna()])
-            | _intervals(hits[model], hits.get(cells[0].model) if model != cells[0].model else None, truth)
+            | _over_seeds(trial_table[(trial_table["model"] == model) & trial_table["error"].isna()])
+            | _intervals(hits[model], hits.get(trials[0].model) if model != trials[0].model else None, truth)
             | _size_and_latency(first_of[model])
             for model in models
         ]
     )
     _write_csv(table, output_dir, "comparison")
-    plot_comparison(table, cell_table, len(truth), len(labels), output_dir / "comparison.png")
+    plot_comparison(table, trial_table, len(truth), len(labels), output_dir / "comparison.png")
     return table
 
 
 def format_comparison(table: pd.DataFrame) -> str:
-    """comparison.csv as a table for the terminal."""
+    """Returns comparison.csv as a table for the terminal."""
     width = max(5, *(len(model) for model in table["model"]))
     lines = [
         f"{'model':{width}} seeds  balanced accuracy (95 % interval)   macro-F1  difference (95 % interval)  "
@@ -111,10 +112,10 @@ def format_comparison(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _read_predictions(run_dir: Path, labels: tuple[str, ...]) -> pd.DataFrame:
+def _read_predictions(run: Run, labels: tuple[str, ...]) -> pd.DataFrame:
     """predictions.csv with truth and predicted as class indices, and the probability of the true label."""
     names = [f"probability_{label}" for label in labels]
-    table = read_table(run_dir / "predictions.csv", ("track_id", "path", "split", "label", "predicted", *names))
+    table = run.predictions(("track_id", "path", "split", "label", "predicted", *names))
     index = {label: i for i, label in enumerate(labels)}
     truth = table["label"].map(index).to_numpy()
     return table[["track_id", "path", "split"]].assign(
@@ -124,15 +125,17 @@ def _read_predictions(run_dir: Path, labels: tuple[str, ...]) -> pd.DataFrame:
     )
 
 
-def _on_common_clips(predictions: dict[Cell, pd.DataFrame]) -> dict[Cell, pd.DataFrame]:
-    """The same clips in the same order for all cells."""
-    keys = {cell: pd.MultiIndex.from_frame(table[["split", "track_id", "path"]]) for cell, table in predictions.items()}
+def _on_common_clips(predictions: dict[Trial, pd.DataFrame]) -> dict[Trial, pd.DataFrame]:
+    """Keeps the clips that all trials have, in the same order for each."""
+    keys = {
+        trial: pd.MultiIndex.from_frame(table[["split", "track_id", "path"]]) for trial, table in predictions.items()
+    }
     first, *others = keys.values()
     common = first[np.logical_and.reduce([first.isin(other) for other in others])] if others else first
     lost = max(len(key) for key in keys.values()) - len(common)
     if lost:
         print(f"note: {lost} clips that some run could not decode are left out of the comparison")
-    return {cell: table[keys[cell].isin(common)].reset_index(drop=True) for cell, table in predictions.items()}
+    return {trial: table[keys[trial].isin(common)].reset_index(drop=True) for trial, table in predictions.items()}
 
 
 def _test_hits(table: pd.DataFrame) -> np.ndarray:
@@ -140,8 +143,8 @@ def _test_hits(table: pd.DataFrame) -> np.ndarray:
     return (test["truth"] == test["predicted"]).to_numpy(float)
 
 
-def _scores(run_dir: Path, table: pd.DataFrame, labels: tuple[str, ...]) -> dict[str, Any]:
-    """A cell's row of scores."""
+def _scores(run: Run, table: pd.DataFrame, labels: tuple[str, ...]) -> dict[str, Any]:
+    """Computes the scores of one trial."""
     test, validation = (table[table["split"] == split] for split in ("test", "validation"))
     scores = classification_metrics(test["truth"].to_numpy(), test["predicted"].to_numpy(), labels)
     row = {
@@ -152,10 +155,9 @@ def _scores(run_dir: Path, table: pd.DataFrame, labels: tuple[str, ...]) -> dict
         "validation_accuracy": float((validation["truth"] == validation["predicted"]).mean()),
         "test_clips": len(test),
     }
-    baseline = _read_baseline(run_dir)
-    if baseline:
+    if baseline := run.baseline:
         return row | {"training_seconds": baseline["training_seconds"]}
-    history = read_table(run_dir / "history.csv", ("val_loss", "seconds")).astype(float)
+    history = run.history
     return row | {
         "training_seconds": history["seconds"].sum(),
         "epochs": len(history),
@@ -164,7 +166,7 @@ def _scores(run_dir: Path, table: pd.DataFrame, labels: tuple[str, ...]) -> dict
 
 
 def _over_seeds(rows: pd.DataFrame) -> dict[str, Any]:
-    """Mean and sample standard deviation of each score; of one seed there is no deviation."""
+    """Computes the mean and the sample standard deviation of each score; a single seed has no deviation."""
     result: dict[str, Any] = {"seeds": len(rows)}
     for name in SCORES:
         result |= {f"{name}_mean": rows[name].mean(), f"{name}_std": rows[name].std(ddof=1)}
@@ -172,7 +174,7 @@ def _over_seeds(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def _intervals(hits: np.ndarray, reference: np.ndarray | None, truth: np.ndarray) -> dict[str, float]:
-    """Interval of the balanced accuracy, and the difference to the first model's with its interval."""
+    """Computes the interval of the balanced accuracy, and the difference to the first model's with its interval."""
     low, high = bootstrap_balanced_mean(hits, truth)
     row = {"test_balanced_accuracy_low": low, "test_balanced_accuracy_high": high}
     difference = difference_low = difference_high = np.nan
@@ -182,22 +184,17 @@ def _intervals(hits: np.ndarray, reference: np.ndarray | None, truth: np.ndarray
     return row | {"difference": difference, "difference_low": difference_low, "difference_high": difference_high}
 
 
-def _size_and_latency(cell: Cell) -> dict[str, Any]:
-    baseline = _read_baseline(cell.run_dir)
-    if baseline:
+def _size_and_latency(trial: Trial) -> dict[str, Any]:
+    run = Run(trial.run_dir)
+    if baseline := run.baseline:
         return {name: baseline[name] for name in ("parameters", "latency_ms")}
     with tf.device("CPU"):
-        model = load_model(cell.run_dir)
+        model = run.model()
         predict = make_predict_function(model)
-        latency_ms = median_latency_ms(lambda waveform: predict(waveform).numpy(), cell.settings.sample_rate_hz)
+        latency_ms = median_latency_ms(lambda waveform: predict(waveform).numpy(), trial.settings.sample_rate_hz)
     return {"parameters": model.count_params(), "latency_ms": latency_ms}
 
 
-def _read_baseline(run_dir: Path) -> dict[str, Any] | None:
-    path = run_dir / BASELINE_FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
 def _write_csv(table: pd.DataFrame, output_dir: Path, name: str) -> None:
-    with written_whole(output_dir / f"{name}.csv") as temporary:
+    with atomic_write(output_dir / f"{name}.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.9g")

@@ -10,12 +10,12 @@ import pandas as pd
 from experiments.figures import plt, save_figure
 
 
-def plot_comparison(table: pd.DataFrame, cells: pd.DataFrame, test_clips: int, num_classes: int, path: Path) -> None:
-    """Balanced accuracy of each model: a dot a seed, the mean over seeds, and its interval over test clips.
+def plot_comparison(table: pd.DataFrame, trials: pd.DataFrame, test_clips: int, num_classes: int, path: Path) -> None:
+    """Draws the balanced accuracy of each model: a dot a seed, the mean over seeds, and its interval over test clips.
 
     Args:
         table: one row a model, as in comparison.csv; the first stands on top.
-        cells: one row a cell, as in cells.csv.
+        trials: one row a trial, as in cells.csv.
         test_clips: number of test clips.
         num_classes: number of labels, for the line of chance.
         path: a PNG.
@@ -27,7 +27,7 @@ def plot_comparison(table: pd.DataFrame, cells: pd.DataFrame, test_clips: int, n
     axis.hlines(places, low, high, color="0.55", linewidth=2.5, label="95 % interval over test clips", zorder=1)
     axis.plot(mean, places, "|", color="black", markersize=16, markeredgewidth=2, label="mean over seeds", zorder=3)
     for place, model in enumerate(table["model"]):
-        scores = cells.loc[cells["model"] == model, "test_balanced_accuracy"].dropna().to_numpy()
+        scores = trials.loc[trials["model"] == model, "test_balanced_accuracy"].dropna().to_numpy()
         # Seeds with the same score would hide each other.
         heights = place + 0.16 * (np.arange(len(scores)) - (len(scores) - 1) / 2) / max(1, len(scores) - 1)
         axis.plot(scores, heights, "o", color="C0", markersize=5, label="a seed" if place == 0 else None, zorder=2)

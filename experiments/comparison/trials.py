@@ -1,4 +1,4 @@
-"""The training runs of a comparison: a cell is one model with one seed, trained in a process of its own."""
+"""The training runs of a comparison: a trial is one model with one seed, trained in a process of its own."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from experiments.builders.data import load_catalog, prepare
-from experiments.runs.run import check_run
+from experiments.runs.run import Run
 from experiments.settings import Settings, require_one_label
 from experiments.settings_flags import flags_from_settings
 from experiments.training.baselines import BASELINES
 from layers.networks.registry import NETWORKS, get_network
 from pipeline.catalogs.catalog import Catalog
-from pipeline.storage.atomic import written_whole
+from pipeline.catalogs.registry import SOURCES
+from pipeline.storage.atomic import atomic_write
 
 _CLIPS_FILE = "clips.csv"
-_SPLIT_BY_SEED = ("folders", "csv")  # where no table gives a split
 _SHOWN_LINES = 12
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class Trial:
     """One model with one seed.
 
     Attributes:
@@ -66,39 +66,39 @@ def check_models(models: Sequence[str]) -> None:
         raise ValueError(f"expected different models, received {', '.join(models)}")
 
 
-def list_cells(
+def list_trials(
     settings: Settings,
     models: Sequence[str],
     seeds: Sequence[int],
     output_dir: Path,
     sweep: tuple[str, Sequence[Any]] | None = None,
-) -> list[Cell]:
-    """The cells in the order of training: by model, by value, then by seed.
+) -> list[Trial]:
+    """Lists the trials in the order of training: by model, by swept value, then by seed.
 
-    A baseline has no randomness, and so one cell, with the first seed.
+    A baseline has no randomness, and so one trial, with the first seed.
 
     Args:
-        settings: of every cell.
+        settings: of every trial.
         models: names of networks and baselines.
         seeds: of the networks.
         output_dir: of the comparison.
         sweep: a setting's name and the values that each model is trained with.
     """
     name, values = sweep or ("", [None])
-    cells = []
+    trials = []
     for model, value in itertools.product(models, values):
-        own = dataclasses.replace(settings, model=model, **({name: value} if name else {}))
+        swept = dataclasses.replace(settings, model=model, **({name: value} if name else {}))
         variant = f"{name}={value}" if name else ""
         folder = f"{model}_{name}_{value}" if name else model
         for seed in seeds[:1] if model in BASELINES else seeds:
-            cells.append(
-                Cell(dataclasses.replace(own, seed=seed), output_dir / "runs" / f"{folder}_seed{seed}", variant)
+            trials.append(
+                Trial(dataclasses.replace(swept, seed=seed), output_dir / "runs" / f"{folder}_seed{seed}", variant)
             )
-    return cells
+    return trials
 
 
 def fix_splits(settings: Settings, seeds: Sequence[int], output_dir: Path) -> Settings:
-    """Makes every seed see the same split.
+    """Gives every seed the same split.
 
     Where the data set gives no splits, they follow from the seed. Then the first seed's are written to clips.csv, and
     the settings returned are those of that table.
@@ -107,7 +107,7 @@ def fix_splits(settings: Settings, seeds: Sequence[int], output_dir: Path) -> Se
         ValueError: the data set cannot be used.
     """
     require_one_label(settings, "a comparison")
-    if settings.dataset not in _SPLIT_BY_SEED:
+    if not SOURCES[settings.dataset].seed_splits:
         return settings
     first, *others = (
         load_catalog(dataclasses.replace(settings, seed=seed)).tracks[["track_id", "split"]] for seed in seeds
@@ -116,68 +116,68 @@ def fix_splits(settings: Settings, seeds: Sequence[int], output_dir: Path) -> Se
         return settings
     tracks = load_catalog(dataclasses.replace(settings, seed=seeds[0])).tracks
     output_dir.mkdir(parents=True, exist_ok=True)
-    with written_whole(output_dir / _CLIPS_FILE) as temporary:
+    with atomic_write(output_dir / _CLIPS_FILE) as temporary:
         tracks.assign(path=[str(Path(path).absolute()) for path in tracks["path"]]).to_csv(temporary, index=False)
     print(f"every seed has the split of seed {seeds[0]}: {output_dir / _CLIPS_FILE}")
     return dataclasses.replace(settings, dataset="csv", data_dir=str((output_dir / _CLIPS_FILE).absolute()), genres=())
 
 
-def run_cells(cells: Sequence[Cell]) -> dict[Cell, str]:
-    """Trains the cells that are not finished, one after another, and prints a line for each with the time left.
+def run_trials(trials: Sequence[Trial]) -> dict[Trial, str]:
+    """Trains the trials that are not finished, one after another, and prints a line for each with the time left.
 
-    What a run prints goes to `<run_dir>.log`. A cell that fails does not stop the others.
+    What a run prints goes to `<run_dir>.log`. A trial that fails does not stop the others.
 
     Returns:
-        Why cells failed.
+        Why trials failed.
 
     Raises:
         ValueError: the data set cannot be used.
     """
-    catalog, _ = prepare(cells[0].settings)
+    catalog, _ = prepare(trials[0].settings)
     failed, finished = {}, []
-    for cell in cells:
-        error = _check_cell(cell, catalog)
+    for trial in trials:
+        error = _check_trial(trial, catalog)
         if error:
-            failed[cell] = error
-        elif (cell.run_dir / "metrics.json").is_file():
-            finished.append(cell)
-    waiting = [cell for cell in cells if cell not in failed and cell not in finished]
-    print(f"{len(cells)} runs: {len(finished)} finished already, {len(waiting)} to train", flush=True)
-    for cell, error in failed.items():
-        print(f"{cell.name} failed: {error}", flush=True)
+            failed[trial] = error
+        elif Run(trial.run_dir).is_finished:
+            finished.append(trial)
+    waiting = [trial for trial in trials if trial not in failed and trial not in finished]
+    print(f"{len(trials)} runs: {len(finished)} finished already, {len(waiting)} to train", flush=True)
+    for trial, error in failed.items():
+        print(f"{trial.name} failed: {error}", flush=True)
     begin = time.monotonic()
-    for done, cell in enumerate(waiting):
-        print(f"[{done + 1}/{len(waiting)}] {cell.name}: training (see {_log_path(cell)})", flush=True)
-        error = _train_in_a_process(cell)
+    for done, trial in enumerate(waiting):
+        print(f"[{done + 1}/{len(waiting)}] {trial.name}: training (see {_log_path(trial)})", flush=True)
+        error = _train_in_a_process(trial)
         if error:
-            failed[cell] = error
+            failed[trial] = error
         seconds = time.monotonic() - begin
         left = seconds / (done + 1) * (len(waiting) - done - 1)
         print(
-            f"[{done + 1}/{len(waiting)}] {cell.name}: {f'failed: {error}' if error else 'finished'}; "
+            f"[{done + 1}/{len(waiting)}] {trial.name}: {f'failed: {error}' if error else 'finished'}; "
             f"{_duration(seconds)} so far, about {_duration(left)} left",
             flush=True,
         )
     return failed
 
 
-def _check_cell(cell: Cell, catalog: Catalog) -> str:
-    """Why a cell's directory cannot be used, or ""."""
+def _check_trial(trial: Trial, catalog: Catalog) -> str:
+    """Why a trial's directory cannot be used, or ""."""
     try:
-        check_run(cell.run_dir, cell.settings, catalog)
+        Run(trial.run_dir).check(trial.settings, catalog)
     except ValueError as error:
         return str(error)
     return ""
 
 
-def _train_in_a_process(cell: Cell) -> str:
+def _train_in_a_process(trial: Trial) -> str:
     """Runs the training script; returns why it failed, or ""."""
-    log_path = _log_path(cell)
+    log_path = _log_path(trial)
     log_path.parent.mkdir(parents=True, exist_ok=True)
     command = [
         *(sys.executable, "-m", "experiments.train"),
-        *flags_from_settings(cell.settings),
-        f"--output_dir={cell.run_dir}",
+        *flags_from_settings(trial.settings),
+        f"--output_dir={trial.run_dir}",
     ]
     # This project's modules are found from any working directory.
     search_path = os.pathsep.join(
@@ -195,8 +195,8 @@ def _train_in_a_process(cell: Cell) -> str:
     return shown or f"exit status {status}; see {log_path}"
 
 
-def _log_path(cell: Cell) -> Path:
-    return cell.run_dir.with_name(cell.run_dir.name + ".log")
+def _log_path(trial: Trial) -> Path:
+    return trial.run_dir.with_name(trial.run_dir.name + ".log")
 
 
 def _duration(seconds: float) -> str:

@@ -13,7 +13,7 @@ _WARM_UP, _REPEATS = 5, 30
 
 
 def median_latency_ms(predict: Callable[[tf.Tensor], object], sample_rate_hz: int) -> float:
-    """Median time of predicting one crop of five seconds, in milliseconds.
+    """Measures the median time of predicting one crop of five seconds, in milliseconds.
 
     Args:
         predict: from waveform float32 [1, samples]; it returns when the result is computed.

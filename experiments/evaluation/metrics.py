@@ -11,20 +11,22 @@ from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support
 
 
-def mean_by_clip(probabilities: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Averages crops [crops, classes] that belong to the same clip.
+def wilson_interval(hits: int, count: int) -> tuple[float, float]:
+    """Returns the 95 % interval of a share by Wilson's score.
 
-    Returns:
-        The clips' rows in ascending order [clips], and their mean probabilities [clips, classes].
+    E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927. Examples are taken as
+    independent of each other.
+
+    Args:
+        hits: examples that count.
+        count: all examples, at least 1.
     """
-    clips, place = np.unique(rows, return_inverse=True)
-    sums = np.zeros((len(clips), probabilities.shape[1]))
-    np.add.at(sums, place, probabilities)
-    return clips, sums / np.bincount(place)[:, np.newaxis]
+    interval = binomtest(hits, count).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def classification_metrics(truth: np.ndarray, predicted: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
-    """Accuracy, balanced accuracy, and precision, recall and F1 of each class.
+    """Computes accuracy, balanced accuracy, and precision, recall and F1 of each class.
 
     Args:
         truth: true class indices [n].
@@ -46,12 +48,11 @@ def classification_metrics(truth: np.ndarray, predicted: np.ndarray, labels: Seq
         truth, predicted, labels=classes, average=None, zero_division=0
     )
     hits = int(np.sum(truth == predicted))
-    interval = binomtest(hits, len(truth)).proportion_ci(0.95, method="wilson")
     return {
         "accuracy": hits / len(truth),
         "balanced_accuracy": float(recall[support > 0].mean()),
         "n": len(truth),
-        "ci95": [float(interval.low), float(interval.high)],
+        "ci95": list(wilson_interval(hits, len(truth))),
         "per_class": {
             label: {"precision": float(p), "recall": float(r), "f1": float(f), "n": int(n)}
             for label, p, r, f, n in zip(labels, precision, recall, f1, support, strict=True)
@@ -62,7 +63,7 @@ def classification_metrics(truth: np.ndarray, predicted: np.ndarray, labels: Seq
 def bootstrap_balanced_mean(
     values: np.ndarray, truth: np.ndarray, resamples: int = 10_000, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % percentile interval of the mean over classes of a class's mean value, by resampling the clips of each class.
+    """Estimates the 95 % interval of the mean over classes of a class's mean value, by resampling the clips of each class.
 
     With 1 for a hit and 0 for a miss that is the balanced accuracy; with hits averaged over runs, the runs' mean
     balanced accuracy; with the differences of two models' hits on the same clips, the paired bootstrap of theirs

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve, roc_auc_score
 from sklearn.metrics import precision_recall_fscore_support as label_scores
 
-from pipeline.storage.atomic import write_text
-
-THRESHOLDS_FILE = "thresholds.json"
+from experiments.evaluation.metrics import wilson_interval
 
 
 def best_thresholds(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """The threshold of each label with the highest F1: half-way between two clips, so that rounding does not decide.
+    """Chooses for each label the threshold with the highest F1; of equally good ones the highest.
 
-    Of equally good ones the highest. A label that no clip or every clip has gets 0.5.
+    It lies half-way between the probabilities of two clips, so that rounding does not decide. A label that no clip or every
+    clip has gets 0.5.
 
     Args:
         truth: 1 for each label that a clip has, 0 for the others [clips, labels].
@@ -44,7 +40,7 @@ def best_thresholds(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 def multi_label_metrics(
     truth: np.ndarray, probabilities: np.ndarray, thresholds: np.ndarray, labels: Sequence[str]
 ) -> dict[str, Any]:
-    """Scores of a classifier that gives every example any number of labels.
+    """Computes the scores of a classifier that gives every example any number of labels.
 
     Args:
         truth: 1 for each label that an example has, 0 for the others [n, labels].
@@ -66,7 +62,6 @@ def multi_label_metrics(
         raise ValueError("expected at least one decodable clip to score, received none")
     predicted = (probabilities >= thresholds).astype(int)
     hits = int((predicted == truth).all(axis=1).sum())
-    interval = binomtest(hits, len(truth)).proportion_ci(0.95, method="wilson")
     mixed = np.flatnonzero(truth.min(axis=0) != truth.max(axis=0))
     areas = {"roc_auc": roc_auc_score, "average_precision": average_precision_score}
     of_label = {
@@ -76,7 +71,7 @@ def multi_label_metrics(
     precision, recall, f1, support = label_scores(truth, predicted, average=None, zero_division=0)
     return {
         "accuracy": hits / len(truth),
-        "ci95": [float(interval.low), float(interval.high)],
+        "ci95": list(wilson_interval(hits, len(truth))),
         "n": len(truth),
         **{
             name: {
@@ -102,7 +97,7 @@ def multi_label_metrics(
 
 
 def format_multi_label_metrics(split: str, metrics: dict[str, Any]) -> str:
-    """A table of one split's scores for the terminal."""
+    """Returns a table of one split's scores for the terminal."""
     clip = metrics["clip"]
     width = max(9, *(len(label) for label in clip["per_class"]))
     low, high = clip["ci95"]
@@ -122,29 +117,6 @@ def format_multi_label_metrics(split: str, metrics: dict[str, Any]) -> str:
             f"{scores['n']:5d}"
         )
     return "\n".join(lines)
-
-
-def write_thresholds(run_dir: Path, labels: Sequence[str], thresholds: np.ndarray) -> None:
-    """Writes a run's thresholds.json: {label: threshold}."""
-    text = json.dumps(dict(zip(labels, thresholds.tolist(), strict=True)), indent=2)
-    write_text(run_dir / THRESHOLDS_FILE, text + "\n")
-
-
-def read_thresholds(run_dir: Path, labels: Sequence[str]) -> np.ndarray:
-    """Reads a run's thresholds [labels].
-
-    Raises:
-        ValueError: the file is missing or damaged, or of other labels.
-    """
-    path = run_dir / THRESHOLDS_FILE
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return np.array([float(values[label]) for label in labels])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"expected the thresholds of a finished run in {path}, but they cannot be read ({error!r}); let the training "
-            "finish, by the same command"
-        ) from error
 
 
 def _number(value: float | None) -> str:

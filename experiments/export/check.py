@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiments.runs.run import read_predictions
+from experiments.runs.run import Run
+from pipeline.decoding.registry import DEFAULT_DECODER
 from pipeline.storage.clips import clip_exists
 
 TOLERANCE = 1e-5  # largest difference of a probability
@@ -25,7 +26,7 @@ class ExportCheckError(ValueError):
     """What was written does not predict what the run predicted; it has been deleted."""
 
 
-def clips_to_check(run_dir: Path) -> pd.DataFrame:
+def clips_to_check(run: Run) -> pd.DataFrame:
     """Reads the run's own predictions of clips that still exist: at most 200, evenly spread over the table.
 
     Returns:
@@ -34,22 +35,20 @@ def clips_to_check(run_dir: Path) -> pd.DataFrame:
     Raises:
         ValueError: there are none.
     """
-    table = read_predictions(run_dir, ("path", "predicted"))
+    table, source = run.predictions(("path", "predicted")), run.path("predictions.csv")
     table = table[["path", "predicted", *_probability_columns(table)]].drop_duplicates("path")
     there = table[[clip_exists(clip) for clip in table["path"]]]
     if there.empty:
         raise ValueError(
-            f"expected the clips that {run_dir / 'predictions.csv'} names, to check the export with, found none of {len(table)}, such as "
+            f"expected the clips that {source} names, to check the export with, found none of {len(table)}, such as "
             f"{table['path'].iloc[0]}; run from the directory in which the run was trained, or put them back"
         )
     if len(there) < len(table):
-        print(
-            f"note: {len(table) - len(there)} clips of {run_dir / 'predictions.csv'} are gone; checking with the others"
-        )
+        print(f"note: {len(table) - len(there)} clips of {source} are gone; checking with the others")
     return there.iloc[np.unique(np.linspace(0, len(there) - 1, min(len(there), _MAX_CLIPS)).astype(int))]
 
 
-def predict_in_fresh_process(exported: Path, paths: Sequence[str], decoder: str = "soundfile") -> pd.DataFrame:
+def predict_in_fresh_process(exported: Path, paths: Sequence[str], decoder: str = DEFAULT_DECODER) -> pd.DataFrame:
     """Runs `experiments.predict` on clips.
 
     Returns:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
+from pipeline import windows
 from pipeline.decoding.resample import resample
 from pipeline.decoding.tfio_decoder import decode_mp3
 
@@ -89,7 +90,7 @@ class AudioClassifier:
             *_waveform_checks(waveform, whole=False),
         ]
         with tf.control_dependencies(checks):
-            probabilities, _, starts = self._windows(tf.identity(waveform), tf.identity(sample_rate))
+            probabilities, _, starts = self._classify_windows(tf.identity(waveform), tf.identity(sample_rate))
         return {
             "probabilities": tf.reduce_mean(probabilities, axis=0),
             "window_probabilities": probabilities,
@@ -108,12 +109,12 @@ class AudioClassifier:
             waveform, sample_rate, error = decode_mp3(mp3)
             ok = error == ""
 
-            def windows() -> tuple[tf.Tensor, tf.Tensor]:
-                probabilities, embedding, _ = self._windows(waveform, sample_rate)
+            def classify_windows() -> tuple[tf.Tensor, tf.Tensor]:
+                probabilities, embedding, _ = self._classify_windows(waveform, sample_rate)
                 return tf.reduce_mean(probabilities, axis=0), tf.reduce_mean(embedding, axis=0)
 
             nothing = (tf.zeros([self.num_classes]), tf.zeros([self._embedding_units]))
-            return *tf.cond(ok, windows, lambda: nothing), ok, error
+            return *tf.cond(ok, classify_windows, lambda: nothing), ok, error
 
         probabilities, embedding, ok, error = tf.map_fn(
             classify, mp3, fn_output_signature=(tf.float32, tf.float32, tf.bool, tf.string), parallel_iterations=1
@@ -143,7 +144,7 @@ class AudioClassifier:
         probabilities, embedding = self._model_with_embedding(tf.pad(waveform, [[0, 0], [0, missing]]), training=False)
         return probabilities, tf.cast(embedding, tf.float32)
 
-    def _windows(self, waveform: tf.Tensor, sample_rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def _classify_windows(self, waveform: tf.Tensor, sample_rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Cuts, resamples and classifies the windows of a waveform [samples], as `pipeline.dataset.eval_dataset` does.
 
         Returns:
@@ -155,14 +156,13 @@ class AudioClassifier:
 
         def step(begin: tf.Tensor, *results: tf.TensorArray) -> tuple:
             # One slice a window: gathering samples by their indices would take several times the memory.
-            windows = tf.map_fn(
+            cut = tf.map_fn(
                 lambda start: waveform[start : start + length],
                 starts[begin : begin + batch],
                 fn_output_signature=tf.TensorSpec([None], tf.float32),
             )
-            windows = tf.debugging.assert_all_finite(windows, _NOT_FINITE)
-            windows = resample(windows, sample_rate, self.sample_rate_hz)[:, : self.crop_samples or None]
-            outputs = self._apply(windows)
+            cut = tf.debugging.assert_all_finite(cut, _NOT_FINITE)
+            outputs = self._apply(resample(cut, sample_rate, self.sample_rate_hz)[:, : self.crop_samples or None])
             return begin + batch, *(
                 result.write(begin // batch, output) for result, output in zip(results, outputs, strict=True)
             )
@@ -178,15 +178,14 @@ class AudioClassifier:
         return probabilities.concat(), embedding.concat(), starts_seconds
 
     def _window_places(self, samples: tf.Tensor, sample_rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Where evaluation's crops begin [windows], and their length, in samples at the waveform's own rate."""
+        """Returns where the windows begin [windows], and their length, in samples at the waveform's own rate."""
         if not self.crop_samples:
             return tf.zeros([1], tf.int32), samples
         rate, size = tf.cast(sample_rate, tf.float64), tf.cast(samples, tf.float64)
-        length = tf.minimum(size, tf.math.ceil(self.crop_samples * rate / self.sample_rate_hz))
-        count = tf.cast(tf.maximum(tf.math.ceil(size / tf.math.ceil(self.crop_seconds * rate)), 1.0), tf.int32)
-        # In single precision, and rounded, where eval_dataset does so: the starts are the same to the sample.
-        position = tf.cast(tf.range(count), tf.float32) / tf.cast(tf.maximum(count - 1, 1), tf.float32)
-        starts = tf.round(tf.cast(position, tf.float64) * (size - length))
+        count = tf.cast(windows.window_count(size, rate, self.crop_seconds, tf.math), tf.int32)
+        index, float_count = tf.cast(tf.range(count), tf.float32), tf.cast(count, tf.float32)
+        position = tf.cast(windows.window_position(index, float_count, tf.math), tf.float64)
+        starts, length = windows.crop_span(size, rate, self.crop_samples, self.sample_rate_hz, position, tf.math)
         return tf.cast(starts, tf.int32), tf.cast(length, tf.int32)
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from experiments.evaluation.evaluation import load_model
 from experiments.export.check import (
     HALF_TOLERANCE,
     TOLERANCE,
@@ -24,10 +23,9 @@ from experiments.export.check import (
 )
 from experiments.export.endpoints import AudioClassifier
 from experiments.export.formats import write_mp3_saved_model, write_onnx, write_saved_model, write_tflite
-from experiments.export.metadata import describe_run
 from experiments.prediction.exported import METADATA_FILE
-from experiments.runs.run import read_data
-from experiments.settings import read_settings
+from experiments.runs.description import describe_run
+from experiments.runs.run import Run
 from layers.front_ends.registry import find_front_end
 from layers.networks.registry import get_network
 
@@ -71,11 +69,12 @@ def export_run(
     for target in targets.values():
         _put_back(staging / "replaced" / target.name, target)  # from an export that was killed half-way
         _check_place(target, overwrite)
-    classifier, clips = load_classifier(run_dir), clips_to_check(run_dir)
+    run = Run(run_dir)
+    settings = run.settings
+    classifier, clips = load_classifier(run), clips_to_check(run)
     if "mp3" in formats:
         find_mp3s(clips)
-    metadata = describe_run(run_dir, classifier.model)
-    settings = read_settings(run_dir / "settings.json")
+    metadata = describe_run(run, classifier.model)
     tolerance = HALF_TOLERANCE if settings.mixed_precision else TOLERANCE
     names = ", ".join(target.name for target in targets.values())
     print(f"writing {names}, and checking on {len(clips)} clips in fresh processes …", flush=True)
@@ -120,17 +119,16 @@ def export_run(
     return targets
 
 
-def load_classifier(run_dir: Path) -> AudioClassifier:
+def load_classifier(run: Run) -> AudioClassifier:
     """Loads a run's best model with what it takes to use it on any audio.
 
     Raises:
         ValueError: it cannot be read.
     """
-    settings, labels = read_settings(run_dir / "settings.json"), read_data(run_dir)["labels"]
-    model = load_model(run_dir)
+    settings, labels, model = run.settings, run.labels, run.model()
     front_end, min_size = find_front_end(model), get_network(settings.model).min_size
     min_samples = front_end.shortest_waveform(min_size) if front_end else min_size
-    return AudioClassifier(model, labels, settings.sample_rate_hz, settings.crop_seconds, min_samples)
+    return AudioClassifier(model, list(labels), settings.sample_rate_hz, settings.crop_seconds, min_samples)
 
 
 def _publish(written: dict[Path, Path], aside: Path) -> None:

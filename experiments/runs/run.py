@@ -1,124 +1,298 @@
-"""A run's directory: its settings, its data's identity, and what a finished run has written."""
+"""A run's directory: the only reader and writer of its files."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
-from experiments.settings import Settings, differences, read_settings
-from pipeline.catalogs.catalog import SPLITS, Catalog
-from pipeline.storage.atomic import is_partial, remove_partial, write_text
+from experiments.runs.failures import describe_failures, read_failures, restore_failures, write_failures
+from experiments.runs.identity import data_identity
+from experiments.settings import Settings, differences, settings_from_json
+from pipeline.catalogs.catalog import Catalog
+from pipeline.failures import FailureLedger
+from pipeline.storage.atomic import atomic_write, is_partial, remove_partial, write_text
 
-SETTINGS_FILE, DATA_FILE, MODEL_FILE = "settings.json", "data.json", "model.keras"
-CHECKPOINTS = "checkpoints"
+if TYPE_CHECKING:
+    import keras
 
-
-def open_run(run_dir: Path, settings: Settings, catalog: Catalog) -> None:
-    """Creates a run directory, or checks that an existing one was made with the same settings and data.
-
-    Raises:
-        ValueError: the directory belongs to something else; the message says the differences.
-        OSError: it cannot be written.
-    """
-    check_run(run_dir, settings, catalog)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    for directory in (run_dir, run_dir / CHECKPOINTS):
-        remove_partial(directory)
-    write_text(run_dir / SETTINGS_FILE, settings.as_json())  # first: it is what shows that this is a run
-    write_text(run_dir / DATA_FILE, json.dumps(data_identity(catalog), indent=2) + "\n")
+_HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
+_FINISH = "let the training finish, by the same command"
 
 
-def check_run(run_dir: Path, settings: Settings, catalog: Catalog) -> None:
-    """Checks that a run directory is new, or was made with these settings and data; writes nothing.
+class Run:
+    """The files of a run, by name. Every property reads its file when it is asked for, and nothing before.
 
-    Raises:
-        ValueError: it belongs to something else; the message says the differences.
-    """
-    data = data_identity(catalog)
-    if (run_dir / SETTINGS_FILE).exists():
-        changed = differences(read_settings(run_dir / SETTINGS_FILE), settings)
-        if not changed and (run_dir / DATA_FILE).exists() and (old := read_data(run_dir)) != data:
-            changed = [f"clips: {old['clips']} there, {data['clips']} now, or other tracks, labels or splits"]
-        if changed:
-            raise ValueError(
-                f"expected the settings that {run_dir} was made with, received others:\n  "
-                + "\n  ".join(changed)
-                + "\nUse these settings again to continue the run, or another --output_dir."
-            )
-    elif run_dir.is_dir() and any(not is_partial(path) for path in run_dir.iterdir()):
-        raise ValueError(
-            f"expected an empty directory or an earlier run at {run_dir}, found other files; choose another --output_dir"
-        )
-
-
-def read_data(run_dir: Path) -> dict:
-    """Reads a run's data.json: labels in class order, clips a split, and a digest of tracks, labels and splits."""
-    path = run_dir / DATA_FILE
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(data["labels"], list):
-            raise ValueError("labels is not a list")
-        return data
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"expected the run's data description at {path}, but it cannot be read: {error!r}") from error
-
-
-def read_metrics(run_dir: Path) -> dict[str, Any]:
-    """Reads a finished run's metrics.json: the scores of each split.
-
-    Raises:
-        ValueError: it is missing or damaged, or lacks the test split.
-    """
-    path = run_dir / "metrics.json"
-    try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-        metrics["test"]["clip"]["accuracy"]
-        return metrics
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"expected the test scores of a finished run in {path}, but they cannot be read "
-            f"({error!r}); let the training finish, by the same command"
-        ) from error
-
-
-def read_predictions(run_dir: Path, needed: Sequence[str]) -> pd.DataFrame:
-    """Reads a finished run's predictions.csv: track_id, path, split, label, predicted, and probability_<label> columns.
+    A directory that an evaluation of another data set writes has some of the files: predictions.csv, metrics.json and
+    failures.csv.
 
     Args:
-        run_dir: of the run.
-        needed: columns that must be there.
+        directory: of the run; it need not exist yet.
 
-    Raises:
-        ValueError: it is missing or damaged, or lacks a column.
+    Attributes:
+        directory: as a path.
     """
-    path = run_dir / "predictions.csv"
-    text = dict.fromkeys(("track_id", "path", "split", "label", "predicted"), str)
-    try:
-        # File names need not be text.
-        table = pd.read_csv(path, dtype=text, keep_default_na=False, encoding_errors="surrogateescape")
-        if missing := [name for name in needed if name not in table]:
-            raise ValueError(f"no column {', '.join(missing)}")
-        return table
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"expected the run's predictions in {path}, but they cannot be read: {error}; "
-            "let the training finish, by the same command"
-        ) from error
 
+    def __init__(self, directory: str | Path) -> None:
+        self.directory = Path(directory)
 
-def data_identity(catalog: Catalog) -> dict:
-    """What data.json holds: labels, clips a split, and a digest of tracks, labels and splits."""
-    digest = hashlib.sha256()
-    for row in catalog.tracks[["track_id", "label", "split"]].itertuples(index=False):
-        digest.update(repr(tuple(row)).encode())
-    counts = catalog.tracks["split"].value_counts()
-    return {
-        "labels": list(catalog.labels),
-        "clips": {split: int(counts.get(split, 0)) for split in SPLITS},
-        "sha256": digest.hexdigest(),
-    }
+    def path(self, name: str) -> Path:
+        """Returns the path of one of the run's files."""
+        return self.directory / name
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints, which `training.checkpoint` writes and reads."""
+        return self.path("checkpoints")
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's logs."""
+        return self.path("tensorboard")
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has been trained and evaluated to its end."""
+        return self.path("metrics.json").is_file()
+
+    def check(self, settings: Settings, catalog: Catalog) -> None:
+        """Checks that the directory is new, or was made with these settings and data; writes nothing.
+
+        Raises:
+            ValueError: it belongs to something else; the message says the differences.
+        """
+        data = data_identity(catalog)
+        if self.path("settings.json").exists():
+            changed = differences(self.settings, settings)
+            if not changed and self.path("data.json").exists() and (old := self.data) != data:
+                changed = [f"clips: {old['clips']} there, {data['clips']} now, or other tracks, labels or splits"]
+            if changed:
+                raise ValueError(
+                    f"expected the settings that {self.directory} was made with, received others:\n  "
+                    + "\n  ".join(changed)
+                    + "\nUse these settings again to continue the run, or another --output_dir."
+                )
+        elif self.directory.is_dir() and any(not is_partial(path) for path in self.directory.iterdir()):
+            raise ValueError(
+                f"expected an empty directory or an earlier run at {self.directory}, found other files; choose another "
+                "--output_dir"
+            )
+
+    def begin(self, settings: Settings, catalog: Catalog) -> None:
+        """Creates the directory, or checks that an existing one was made with these settings and data.
+
+        Writes settings.json and data.json, and removes what a killed process has left half written.
+
+        Raises:
+            ValueError: the directory belongs to something else; the message says the differences.
+            OSError: it cannot be written.
+        """
+        self.check(settings, catalog)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for directory in (self.directory, self.checkpoints):
+            remove_partial(directory)
+        write_text(self.path("settings.json"), settings.as_json())  # first: it is what shows that this is a run
+        self._write_json("data.json", data_identity(catalog))
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the run.
+
+        Raises:
+            ValueError: settings.json is missing, damaged, or of another version.
+        """
+        path = self.path("settings.json")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise ValueError(f"expected a run directory with {path.name}, found no {path}; train first") from None
+        except (OSError, ValueError) as error:
+            raise ValueError(f"expected settings as JSON in {path}, but it cannot be read: {error}") from error
+        return settings_from_json(text, path)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the run was trained on, as `data_identity` describes it.
+
+        Raises:
+            ValueError: data.json is missing or damaged.
+        """
+        path = self.path("data.json")
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(data["labels"], list):
+                raise ValueError("labels is not a list")
+            return data
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"expected the run's data description at {path}, but it cannot be read: {error!r}"
+            ) from error
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the classes, in class order.
+
+        Raises:
+            ValueError: data.json is missing or damaged.
+        """
+        return tuple(self.data["labels"])
+
+    def model(self) -> keras.Model:
+        """Loads the best epoch's model.
+
+        Raises:
+            ValueError: model.keras is missing, or cannot be read.
+        """
+        path = self.path("model.keras")
+        if not path.is_file():
+            raise ValueError(f"expected a trained model at {path}, found none; let the training finish an epoch first")
+        import keras
+
+        import layers  # noqa: F401 - registers the classes that saved models consist of
+
+        try:
+            return keras.models.load_model(path, compile=False)
+        except (OSError, ValueError, KeyError) as error:
+            raise ValueError(f"expected a Keras model at {path}, but it cannot be read: {error}") from error
+
+    def write_model(self, model: keras.Model) -> None:
+        """Writes model.keras, without the optimizer."""
+        with atomic_write(self.path("model.keras")) as temporary:
+            model.save(temporary, include_optimizer=False)
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """The history of the training: a row an epoch, with epoch, loss, accuracy, val_loss, val_accuracy, seconds and others.
+
+        Raises:
+            ValueError: history.csv is missing or damaged, or lacks one of these columns.
+        """
+        path = self.path("history.csv")
+        try:
+            history = pd.read_csv(path, float_precision="round_trip")
+            if not set(_HISTORY_COLUMNS) <= set(history.columns):
+                raise ValueError(f"its columns are {', '.join(history.columns)}")
+            return history
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"expected the history of the training in {path}, but it cannot be read: {error}; {_FINISH}"
+            ) from error
+
+    def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Writes history.csv, of one row an epoch."""
+        with atomic_write(self.path("history.csv")) as temporary:
+            pd.DataFrame(rows).to_csv(temporary, index=False)
+
+    def predictions(self, needed: Sequence[str] = ()) -> pd.DataFrame:
+        """Reads what the model says of the clips.
+
+        Args:
+            needed: columns that must be there.
+
+        Returns:
+            A row a clip: track_id, path, split, label, predicted, and `probability_<label>` for each class.
+
+        Raises:
+            ValueError: predictions.csv is missing or damaged, or lacks a column.
+        """
+        path = self.path("predictions.csv")
+        text = dict.fromkeys(("track_id", "path", "split", "label", "predicted"), str)
+        try:
+            table = pd.read_csv(
+                path,
+                dtype=text,
+                keep_default_na=False,
+                encoding_errors="surrogateescape",  # file names need not be text
+                float_precision="round_trip",
+            )
+            if missing := [name for name in needed if name not in table]:
+                raise ValueError(f"no column {', '.join(missing)}")
+            return table
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"expected the run's predictions in {path}, but they cannot be read: {error}; {_FINISH}"
+            ) from error
+
+    def write_predictions(self, table: pd.DataFrame) -> None:
+        """Writes predictions.csv, of the columns that `predictions` returns.
+
+        Texts stand in it as they are in the data: one that begins with = is a formula to a spreadsheet, unless imported as
+        text.
+        """
+        with atomic_write(self.path("predictions.csv")) as temporary:
+            table.to_csv(temporary, index=False, float_format="%.9g", errors="surrogateescape")
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The scores of each split of a finished run, the test split among them.
+
+        Raises:
+            ValueError: metrics.json is missing or damaged, or lacks the test split.
+        """
+        path = self.path("metrics.json")
+        try:
+            metrics = json.loads(path.read_text(encoding="utf-8"))
+            metrics["test"]["clip"]["accuracy"]
+            return metrics
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"expected the test scores of a finished run in {path}, but they cannot be read ({error!r}); {_FINISH}"
+            ) from error
+
+    def write_metrics(self, metrics: dict[str, Any]) -> None:
+        """Writes metrics.json, after all other files: it shows that a run is finished."""
+        self._write_json("metrics.json", metrics)
+
+    @property
+    def thresholds(self) -> np.ndarray:
+        """Of clips that may have several labels: from which probability on a clip has each label [labels].
+
+        Raises:
+            ValueError: thresholds.json is missing or damaged, or of other labels than data.json.
+        """
+        path, labels = self.path("thresholds.json"), self.labels
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            return np.array([float(values[label]) for label in labels])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"expected the thresholds of a finished run in {path}, but they cannot be read ({error!r}); {_FINISH}"
+            ) from error
+
+    def write_thresholds(self, labels: Sequence[str], thresholds: np.ndarray) -> None:
+        """Writes thresholds.json: {label: threshold}."""
+        self._write_json("thresholds.json", dict(zip(labels, thresholds.tolist(), strict=True)))
+
+    @property
+    def baseline(self) -> dict[str, Any] | None:
+        """What a run of a baseline without a network has instead of model and history; None: the run is of a network."""
+        path = self.path("baseline.json")
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    def write_baseline(self, description: dict[str, Any]) -> None:
+        """Writes baseline.json: hyperparameters, temperature, parameters, training_seconds, latency_ms."""
+        self._write_json("baseline.json", description)
+
+    @property
+    def failures(self) -> list[dict[str, str]]:
+        """The files that could not be decoded, each by the columns of failures.csv; none if there is no such file."""
+        return read_failures(self.path("failures.csv"))
+
+    def write_failures(self, ledger: FailureLedger, catalog: Catalog) -> None:
+        """Writes failures.csv."""
+        write_failures(self.path("failures.csv"), ledger, catalog)
+
+    def restore_failures(self, ledger: FailureLedger, paths: Iterable[str]) -> None:
+        """Records the failures of these files that an earlier part of the run has written, unless they are repaired."""
+        restore_failures(self.path("failures.csv"), ledger, paths)
+
+    def describe_failures(self, ledger: FailureLedger, catalog: Catalog) -> str:
+        """Returns one line that counts the undecodable files by label and names failures.csv."""
+        return describe_failures(self.path("failures.csv"), ledger, catalog)
+
+    def _write_json(self, name: str, contents: dict[str, Any]) -> None:
+        write_text(self.path(name), json.dumps(contents, indent=2) + "\n")

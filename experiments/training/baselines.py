@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,18 +20,16 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from experiments.builders.clips import stream_clips
-from experiments.builders.data import FAILURES_FILE, describe_failures, prepare, write_failures
+from experiments.builders.data import prepare
 from experiments.builders.model import build_front_end
-from experiments.evaluation.evaluation import SplitPredictions, write_evaluation
+from experiments.evaluation.evaluation import write_evaluation
 from experiments.evaluation.latency import median_latency_ms
-from experiments.runs.run import open_run
+from experiments.evaluation.splits import SplitPredictions
+from experiments.runs.run import Run
 from experiments.settings import Settings, require_one_label
 from layers.front_ends.mfcc import mfcc, time_statistics
 from pipeline.catalogs.catalog import SPLITS, Catalog
 from pipeline.failures import FailureLedger
-from pipeline.storage.atomic import write_text
-
-BASELINE_FILE = "baseline.json"
 
 
 def _logistic_candidates() -> list[ClassifierMixin]:
@@ -76,14 +73,14 @@ def train_baseline(settings: Settings, output_dir: str | Path) -> dict:
     if settings.model not in BASELINES:
         raise ValueError(f"expected a baseline, received {settings.model!r}; choose one of: {', '.join(BASELINES)}")
     require_one_label(settings, "the baselines")
-    run_dir = Path(output_dir)
+    run = Run(output_dir)
     catalog, ledger = prepare(settings)
     if len(catalog.labels) < 2:
         raise ValueError(
             f"expected at least 2 labels to tell apart, received {len(catalog.labels)}; choose more genres"
         )
     describe_waveform = make_feature_function(settings)
-    open_run(run_dir, settings, catalog)
+    run.begin(settings, catalog)
     try:
         begin = time.perf_counter()
         tracks, features = {}, {}
@@ -122,11 +119,11 @@ def train_baseline(settings: Settings, output_dir: str | Path) -> dict:
             "training_seconds": training_seconds,
             "latency_ms": latency_ms,
         }
-        write_text(run_dir / BASELINE_FILE, json.dumps(description, indent=2) + "\n")
-        return write_evaluation(run_dir, splits, catalog.labels)
+        run.write_baseline(description)
+        return write_evaluation(run, splits, catalog.labels)
     finally:
-        write_failures(run_dir / FAILURES_FILE, ledger, catalog)
-        print(describe_failures(run_dir / FAILURES_FILE, ledger, catalog))
+        run.write_failures(ledger, catalog)
+        print(run.describe_failures(ledger, catalog))
 
 
 def make_feature_function(settings: Settings) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -135,7 +132,7 @@ def make_feature_function(settings: Settings) -> Callable[[tf.Tensor], tf.Tensor
     Raises:
         ValueError: fewer mel bands than MFCCs.
     """
-    front_end = build_front_end(dataclasses.replace(settings, frontend="log_mel", scaling="decibel"))
+    front_end = build_front_end(settings, "log_mel", scaling="decibel")
 
     # Without AutoGraph, which would wrap the message of an error in its own.
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32)], autograph=False)

@@ -1,4 +1,4 @@
-"""Training state on disk: one file a checkpoint, written whole, so that a killed run goes on from its last one."""
+"""The state of a training on disk: a file for each checkpoint, written whole, from which a killed run goes on."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from pipeline.storage.atomic import written_whole
+from pipeline.storage.atomic import atomic_write
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 @dataclasses.dataclass
 class EpochSums:
-    """Where an epoch stands, and what its columns of the history are made of.
+    """How far an epoch has come, and the sums from which its columns of the history follow.
 
     Attributes:
         steps: batches taken, which is also the place of the next one.
@@ -81,7 +81,7 @@ def save_checkpoint(directory: Path, model: keras.Model, state: TrainingState, k
     progress = {"history": state.history, "epoch_sums": dataclasses.asdict(state.epoch_sums)}
     steps = state.epoch_sums.steps
     name = f"epoch-{len(state.history):04d}" + f"-step-{steps:06d}" * bool(steps)
-    with written_whole(directory / f"{name}.npz") as temporary:
+    with atomic_write(directory / f"{name}.npz") as temporary:
         np.savez(temporary, progress=np.array(json.dumps(progress)), **arrays)
         with open(temporary, "r+b") as file:
             digest = hashlib.file_digest(file, "sha256").digest()

@@ -13,14 +13,11 @@ from experiments.builders.training_data import training_stream
 from experiments.console import progress
 from experiments.settings import Settings
 from experiments.training.checkpoint import EpochSums
-from experiments.training.hosts import Hosts
+from experiments.training.hosts import Cluster
+from experiments.training.step import TrainStep
 from pipeline.catalogs.catalog import Catalog
 from pipeline.dataset import iterate
 from pipeline.failures import FailureLedger
-
-# (waveform [batch, samples], targets as `Catalog.targets` has them), of which a host passes its part
-#   -> (mean cross-entropy, sum of the accuracies, number of examples) of the whole batch
-TrainStep = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
 
 
 class DivergedError(ValueError):
@@ -34,10 +31,10 @@ def train_epoch(
     ledger: FailureLedger,
     epoch: int,
     sums: EpochSums | None = None,
-    hosts: Hosts | None = None,
+    cluster: Cluster | None = None,
     save: Callable[[EpochSums], None] | None = None,
 ) -> dict[str, float]:
-    """One pass over the training clips, or the rest of one; returns its columns of the history.
+    """Trains for one pass over the training clips, or for the rest of one; returns its columns of the history.
 
     `seconds` is the pass without validation, of which `wait_seconds` were spent waiting for a batch.
 
@@ -48,7 +45,7 @@ def train_epoch(
         ledger: where undecodable files are recorded.
         epoch: number of the pass, from 0.
         sums: where a checkpoint found the epoch; None: at its beginning.
-        hosts: that train together; None: this one alone.
+        cluster: the hosts that train together; None: this one alone.
         save: is called with the sums so far every `checkpoint_steps` steps.
 
     Raises:
@@ -56,8 +53,8 @@ def train_epoch(
         FailureBudgetError: too many files failed.
         ValueError: no clip could be decoded.
     """
-    sums, hosts = sums or EpochSums(), hosts or Hosts()
-    dataset, steps = training_stream(catalog, settings, ledger, epoch, sums.steps, (hosts.index, hosts.count))
+    sums, cluster = sums or EpochSums(), cluster or Cluster()
+    dataset, steps = training_stream(catalog, settings, ledger, epoch, sums.steps, (cluster.index, cluster.count))
     results: deque[tuple[tf.Tensor, ...]] = deque()  # of steps that are not in the sums yet
     asked = time.perf_counter()
     begin = asked - sums.seconds
@@ -67,7 +64,7 @@ def train_epoch(
             sums.wait_seconds += time.perf_counter() - asked
             sums.steps += 1
             # One of several hosts takes part even without an example: the others may have some.
-            if len(waveform) or hosts.count > 1:
+            if len(waveform) or cluster.count > 1:
                 results.append(train_step(waveform, labels))
             # A GPU computes behind the caller's back: looking one step back lets it go on.
             if len(results) > 1:
@@ -93,7 +90,7 @@ def train_epoch(
 
 
 def diverged(what: str, epoch: int, settings: Settings) -> DivergedError:
-    """The error of a loss that is not finite."""
+    """Returns the error for a loss that is not finite."""
     return DivergedError(
         f"expected a finite {what}, received one that is not in epoch {epoch + 1}; lower --learning_rate (now "
         f"{settings.learning_rate:g}), or switch --mixed_precision off. The run directory keeps the epochs before."

@@ -1,4 +1,4 @@
-"""The machines and GPUs that one training runs on: one process a host, each with a copy of the model on every GPU.
+"""The machines and GPUs that train together: one process on each host, with a copy of the model on every GPU.
 
 `TF_CONFIG`, as TensorFlow defines it, names the hosts and says which of them this process is:
 
@@ -39,8 +39,8 @@ class HostError(ValueError):
     """Another training host stopped, or cannot be reached."""
 
 
-class Hosts:
-    """The hosts of a training, seen from one of them.
+class Cluster:
+    """The hosts that train together, seen from one of them.
 
     Args:
         strategy: of TensorFlow, in whose scope the model is built.
@@ -62,7 +62,7 @@ class Hosts:
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
         def total_of_hosts(vector: tf.Tensor) -> tf.Tensor:
-            return self.any_replica(self.strategy.run(total, [vector])) / self.local_replicas
+            return self.first_replica(self.strategy.run(total, [vector])) / self.local_replicas
 
         self._total_of_hosts = total_of_hosts
 
@@ -86,12 +86,12 @@ class Hosts:
         """Copies of the model on this host."""
         return self.replicas // self.count
 
-    def any_replica(self, values: Any) -> Any:
-        """One of the results of `strategy.run` that are the same on every replica."""
+    def first_replica(self, values: Any) -> Any:
+        """Returns the first replica's result of `strategy.run`: for results that are the same on every replica."""
         return self.strategy.experimental_local_results(values)[0]
 
     def all_texts(self, text: str) -> list[str]:
-        """What every host passes, in their order. All must call it at the same place.
+        """Returns the texts that the hosts pass, in their order. All hosts must call it at the same place.
 
         Bytes travel as the float32 sums that training itself needs: every device and network has those.
         """
@@ -107,7 +107,7 @@ class Hosts:
         return [row[:length].tobytes().decode() for row, length in zip(table, lengths, strict=True)]
 
     def from_chief(self, value: Any) -> Any:
-        """The chief's value, which JSON can hold, on every host: for decisions that all must take alike."""
+        """Returns the chief's value on every host, for decisions that all must take alike. JSON must be able to hold it."""
         return json.loads(self.all_texts(json.dumps(value))[0])
 
     def wait(self) -> None:
@@ -151,11 +151,11 @@ class Hosts:
             shift_all()
 
 
-def share_failures(hosts: Hosts, ledger: FailureLedger, known: dict[str, Failure]) -> None:
+def share_failures(cluster: Cluster, ledger: FailureLedger, known: dict[str, Failure]) -> None:
     """Brings to every host's ledger what the others have recorded since all knew the same.
 
     Args:
-        hosts: that train together; all must call this at the same place.
+        cluster: the hosts that train together; all must call this at the same place.
         ledger: this host's.
         known: its failures when they last were the same on every host.
 
@@ -166,14 +166,14 @@ def share_failures(hosts: Hosts, ledger: FailureLedger, known: dict[str, Failure
     for path, failure in ledger.failures.items():
         if count := failure.occurrences - (known[path].occurrences if path in known else 0):
             new[path] = failure.reason, count
-    for i, text in enumerate(hosts.all_texts(json.dumps(new))):
-        if i != hosts.index:
+    for i, text in enumerate(cluster.all_texts(json.dumps(new))):
+        if i != cluster.index:
             for path, (reason, count) in json.loads(text).items():
                 ledger.record(path, reason, count)
 
 
 @contextmanager
-def joined_hosts(replicas: int = 0) -> Iterator[Hosts]:
+def joined_hosts(replicas: int = 0) -> Iterator[Cluster]:
     """Joins the other hosts of TF_CONFIG, if there are any, and leaves together with them.
 
     Args:
@@ -185,14 +185,14 @@ def joined_hosts(replicas: int = 0) -> Iterator[Hosts]:
     """
     addresses, index = _read_tf_config(os.environ.get("TF_CONFIG", ""))
     try:
-        hosts = _join(addresses, index) if len(addresses) > 1 else Hosts(_local_strategy(replicas))
-        if replicas not in (0, hosts.replicas):
+        cluster = _join(addresses, index) if len(addresses) > 1 else Cluster(_local_strategy(replicas))
+        if replicas not in (0, cluster.replicas):
             raise ValueError(
-                f"expected --replicas={hosts.replicas} of {hosts.count} training hosts with {hosts.local_replicas} copies "
+                f"expected --replicas={cluster.replicas} of {cluster.count} training hosts with {cluster.local_replicas} copies "
                 f"of the model each, received {replicas}; leave it out"
             )
-        yield hosts
-        hosts.wait()
+        yield cluster
+        cluster.wait()
     except _LOST as error:
         if len(addresses) < 2:
             raise
@@ -206,7 +206,7 @@ def joined_hosts(replicas: int = 0) -> Iterator[Hosts]:
 
 
 def _local_strategy(replicas: int) -> tf.distribute.Strategy | None:
-    """For one process; None: TensorFlow's default."""
+    """Returns the strategy of a single process; None is TensorFlow's default."""
     gpus = len(tf.config.list_physical_devices("GPU"))
     if replicas < 0 or (gpus and replicas > gpus):
         raise ValueError(
@@ -228,7 +228,7 @@ def _local_strategy(replicas: int) -> tf.distribute.Strategy | None:
     return tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(replicas)])
 
 
-def _join(addresses: list[str], index: int) -> Hosts:
+def _join(addresses: list[str], index: int) -> Cluster:
     print(f"training host {index} of {len(addresses)}, waiting for the others", flush=True)
     options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=float(TIMEOUT_SECONDS))
     # TensorFlow waits for ever.
@@ -237,13 +237,13 @@ def _join(addresses: list[str], index: int) -> Hosts:
         f"error: expected {len(addresses)} training hosts ({', '.join(addresses)}) within {TIMEOUT_SECONDS} s, but host "
         f"{index} still waits for others; start the same command on each, with its own index in TF_CONFIG",
     ):
-        hosts = Hosts(tf.distribute.MultiWorkerMirroredStrategy(communication_options=options), addresses, index)
-        hosts.wait()
-    return hosts
+        cluster = Cluster(tf.distribute.MultiWorkerMirroredStrategy(communication_options=options), addresses, index)
+        cluster.wait()
+    return cluster
 
 
 def _read_tf_config(text: str) -> tuple[list[str], int]:
-    """Addresses of all hosts and the place of this one among them; no address if there is no TF_CONFIG."""
+    """Returns the addresses of all hosts and the place of this one among them; no address if there is no TF_CONFIG."""
     if not text.strip():
         return [], 0
     try:

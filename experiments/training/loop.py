@@ -1,4 +1,4 @@
-"""The main job: train on streamed MP3s, keep the best epoch, evaluate it, and write it all down."""
+"""The training of a run: epochs on streamed MP3s until it stops; then the best epoch is evaluated and written."""
 
 from __future__ import annotations
 
@@ -8,29 +8,27 @@ import math
 from pathlib import Path
 
 import keras
-import numpy as np
-import pandas as pd
 import tensorflow as tf
 
 from experiments.builders.augmentation import batch_augmentation
-from experiments.builders.data import FAILURES_FILE, describe_failures, prepare, read_failures, write_failures
+from experiments.builders.data import prepare
 from experiments.builders.model import build_model
-from experiments.builders.objective import balance_weights, make_objective
+from experiments.builders.objective import balance_weights
 from experiments.builders.training_data import check_data_service
-from experiments.evaluation import evaluation
-from experiments.evaluation.multi_label import best_thresholds, write_thresholds
-from experiments.figures import plot_curves
-from experiments.runs.run import CHECKPOINTS, MODEL_FILE, data_identity, open_run
+from experiments.evaluation.evaluation import score_split, write_evaluation
+from experiments.evaluation.multi_label import best_thresholds
+from experiments.evaluation.splits import SplitPredictions, make_predict_function, predict_split
+from experiments.runs.identity import data_identity
+from experiments.runs.run import Run
 from experiments.settings import FREE_FIELDS, Settings
 from experiments.training.checkpoint import EpochSums, TrainingState, restore_checkpoint, save_checkpoint
-from experiments.training.epoch import TrainStep, diverged, train_epoch
-from experiments.training.examples import examples_of_step, with_stand_in
-from experiments.training.hosts import Hosts, joined_hosts, share_failures
+from experiments.training.epoch import diverged, train_epoch
+from experiments.training.hosts import Cluster, joined_hosts, share_failures
+from experiments.training.plots import plot_curves
+from experiments.training.step import make_train_step, set_up_tensorflow
 from layers.networks.registry import get_network
 from pipeline.catalogs.catalog import Catalog
 from pipeline.failures import FailureLedger
-from pipeline.order import Order
-from pipeline.storage.atomic import written_whole
 
 
 def train(settings: Settings, output_dir: str | Path) -> dict:
@@ -50,181 +48,94 @@ def train(settings: Settings, output_dir: str | Path) -> dict:
         ValueError: settings, data or an existing run do not fit; the message says how to mend it.
     """
     set_up_tensorflow(settings)
-    with joined_hosts(settings.replicas) as hosts:
-        return _train(settings, Path(output_dir), hosts)
+    with joined_hosts(settings.replicas) as cluster:
+        return _train(settings, Run(output_dir), cluster)
 
 
-def _train(settings: Settings, run_dir: Path, hosts: Hosts) -> dict:
-    _check(settings, hosts)
+def _train(settings: Settings, run: Run, cluster: Cluster) -> dict:
+    _check(settings, cluster)
     catalog, ledger = prepare(settings)
-    with hosts.strategy.scope():
+    with cluster.strategy.scope():
         model = build_model(settings, len(catalog.labels))
-    hosts.synchronise_batch_norm(model)
+    cluster.synchronise_batch_norm(model)
     check_data_service(settings)
     shared = {name: value for name, value in dataclasses.asdict(settings).items() if name not in FREE_FIELDS}
-    hosts.check_alike(
+    cluster.check_alike(
         "settings and data", json.dumps([shared, data_identity(catalog)]), "start the same command on every host"
     )
-    if hosts.is_chief:
-        open_run(run_dir, settings, catalog)
-    hosts.wait()
-    read_failures(run_dir / FAILURES_FILE, ledger, catalog.tracks["path"])
+    if cluster.is_chief:
+        run.begin(settings, catalog)
+    cluster.wait()
+    run.restore_failures(ledger, catalog.tracks["path"])
     try:
-        state = _fit(model, catalog, settings, ledger, run_dir, hosts)
+        state = _fit(model, catalog, settings, ledger, run, cluster)
         model.set_weights(state.best_weights)
-        if hosts.is_chief:  # once more: a run killed right after its last checkpoint has not written them
-            _write_model(run_dir, model)
-            _write_history(run_dir, state)
-        predict = evaluation.make_predict_function(model, settings.jit_compile)
-        splits = {
-            name: evaluation.predict_split(predict, catalog, name, settings, ledger) for name in ("validation", "test")
-        }
+        if cluster.is_chief:  # once more: a run killed right after its last checkpoint has not written them
+            run.write_model(model)
+            _write_history(run, state)
+        predict = make_predict_function(model, settings.jit_compile)
+        splits = {name: predict_split(predict, catalog, name, settings, ledger) for name in ("validation", "test")}
         thresholds = None
         if catalog.multi_label:
             thresholds = best_thresholds(splits["validation"].truth, splits["validation"].probabilities)
-        if not hosts.is_chief:
-            return {name: predictions.metrics(catalog.labels, thresholds) for name, predictions in splits.items()}
+        if not cluster.is_chief:
+            return {name: score_split(predictions, catalog.labels, thresholds) for name, predictions in splits.items()}
         if thresholds is not None:
-            write_thresholds(run_dir, catalog.labels, thresholds)
-        return evaluation.write_evaluation(run_dir, splits, catalog.labels, thresholds)
+            run.write_thresholds(catalog.labels, thresholds)
+        return write_evaluation(run, splits, catalog.labels, thresholds)
     finally:
-        if hosts.is_chief:
-            write_failures(run_dir / FAILURES_FILE, ledger, catalog)
-        print(describe_failures(run_dir / FAILURES_FILE, ledger, catalog))
+        if cluster.is_chief:
+            run.write_failures(ledger, catalog)
+        print(run.describe_failures(ledger, catalog))
 
 
-def _check(settings: Settings, hosts: Hosts) -> None:
-    """Refuses settings out of range before anything is read or written."""
+def _check(settings: Settings, cluster: Cluster) -> None:
+    """Refuses settings that do not fit together, or not the cluster, before anything is read or written."""
     get_network(settings.model)
-    Order(1, settings.crops_per_clip, shuffle_clips=settings.shuffle_clips)
     batch_augmentation(settings)
-    if settings.batch_size < 1:
-        raise ValueError(f"expected batch_size of at least 1, received {settings.batch_size}")
-    if settings.keep_checkpoints < 1:
-        raise ValueError(f"expected keep_checkpoints of at least 1, received {settings.keep_checkpoints}")
-    if settings.checkpoint_steps < 0:
-        raise ValueError(f"expected checkpoint_steps of at least 0 (off), received {settings.checkpoint_steps}")
-    if settings.batch_size % hosts.replicas:
+    if settings.batch_size % cluster.replicas:
         raise ValueError(
-            f"expected --batch_size as a multiple of the {hosts.replicas} copies of the model, received "
+            f"expected --batch_size as a multiple of the {cluster.replicas} copies of the model, received "
             f"{settings.batch_size}"
         )
-    if settings.jit_compile and hosts.replicas > 1:
+    if settings.jit_compile and cluster.replicas > 1:
         raise ValueError("expected one GPU with --jit_compile, received several; leave it out")
 
 
-def set_up_tensorflow(settings: Settings) -> None:
-    gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
-    keras.utils.set_random_seed(settings.seed)
-    if settings.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    half = "mixed_float16" if gpus else "mixed_bfloat16"
-    keras.config.set_dtype_policy(half if settings.mixed_precision else "float32")
-    print(f"training on {f'{len(gpus)} GPU' if gpus else 'the CPU'}, {keras.config.dtype_policy().name}")
-
-
-def make_train_step(
-    model: keras.Model, settings: Settings, weights: np.ndarray | None = None, hosts: Hosts | None = None
-) -> TrainStep:
-    """Compiles a step of training.
-
-    With several copies of the model, each takes an equal part of its host's batch, and gradients are summed: what is
-    minimised is the mean over the examples of all. A copy without any example takes part with a stand-in (`examples.py`).
-
-    Args:
-        model: from `build_model`.
-        settings: of the run.
-        weights: from `balance_weights`.
-        hosts: that train together, in whose scope the model was built; None: this one alone.
-    """
-    objective = make_objective(settings, weights)
-    augment = batch_augmentation(settings)
-    num_classes = model.output_shape[-1]
-    crop_samples = round(settings.crop_seconds * settings.sample_rate_hz) or None
-    several = hosts or Hosts()
-
-    def replica_step(waveform: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        replica = tf.distribute.get_replica_context()
-        number = replica.replica_id_in_sync_group
-        waveform, labels = _part((waveform, labels), number % several.local_replicas, several.local_replicas)
-        own = tf.shape(labels)[0]
-        examples = replica.all_reduce("SUM", tf.cast(own, tf.float32))
-        if several.replicas > 1:
-            waveform, labels = with_stand_in(waveform), with_stand_in(labels)
-        truth = tf.cast(labels, tf.float32) if settings.multi_label else tf.one_hot(labels, num_classes)
-        # Every copy has draws of its own.
-        draw = model.optimizer.iterations.value * several.replicas + tf.cast(number, tf.int64)
-        waveform, targets = augment(waveform, truth, draw)
-        with examples_of_step(own, examples), tf.GradientTape() as tape:
-            probabilities = model(waveform, training=True)  # [batch, classes]
-            loss = tf.math.divide_no_nan(tf.reduce_sum(objective.loss(targets, probabilities)[:own]), examples)
-            scaled = model.optimizer.scale_loss(loss)
-        gradients = tape.gradient(scaled, model.trainable_variables)
-        model.optimizer.apply(gradients, model.trainable_variables)  # sums over the copies
-        scores = (objective.cross_entropy(truth, probabilities), objective.accuracy(truth, probabilities))
-        sums = tf.stack([tf.reduce_sum(score[:own]) for score in scores])
-        total_loss, correct = tf.unstack(replica.all_reduce("SUM", sums))
-        return tf.math.divide_no_nan(total_loss, examples), correct, examples
-
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None, crop_samples], tf.float32),
-            tf.TensorSpec([None, num_classes] if settings.multi_label else [None], tf.int32),
-        ],
-        jit_compile=settings.jit_compile,
-    )
-    def step(waveform: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        results = several.strategy.run(replica_step, [waveform, labels])
-        return tuple(several.any_replica(result) for result in results)
-
-    return step
-
-
-def _part(tensors: tuple[tf.Tensor, ...], index: tf.Tensor | int, parts: int) -> tuple[tf.Tensor, ...]:
-    """The index-th of so many nearly equal parts of each tensor's rows."""
-    if parts == 1:
-        return tensors
-    rows = tf.shape(tensors[0])[0]
-    return tuple(tensor[rows * index // parts : rows * (index + 1) // parts] for tensor in tensors)
-
-
 def _fit(
-    model: keras.Model, catalog: Catalog, settings: Settings, ledger: FailureLedger, run_dir: Path, hosts: Hosts
+    model: keras.Model, catalog: Catalog, settings: Settings, ledger: FailureLedger, run: Run, cluster: Cluster
 ) -> TrainingState:
     """Trains from the last checkpoint to the end; returns the state with the best weights."""
-    checkpoints = run_dir / CHECKPOINTS
-    state = restore_checkpoint(checkpoints, model)
-    hosts.check_alike("the last checkpoint", state.place, "--output_dir must be a directory that all hosts share")
-    hosts.spread_seeds(model)
+    state = restore_checkpoint(run.checkpoints, model)
+    cluster.check_alike("the last checkpoint", state.place, "--output_dir must be a directory that all hosts share")
+    cluster.spread_seeds(model)
     if state.history or state.epoch_sums.steps:
-        print(f"continuing {run_dir} after {state.place}")
+        print(f"continuing {run.directory} after {state.place}")
     schedule = _schedule(model, settings, state.history)
-    train_step = make_train_step(model, settings, balance_weights(settings, catalog), hosts)
-    predict = evaluation.make_predict_function(model, settings.jit_compile)
-    summary = tf.summary.create_file_writer(str(run_dir / "tensorboard")) if hosts.is_chief else None
+    train_step = make_train_step(model, settings, balance_weights(settings, catalog), cluster)
+    predict = make_predict_function(model, settings.jit_compile)
+    summary = tf.summary.create_file_writer(str(run.tensorboard)) if cluster.is_chief else None
     known = ledger.failures
 
     def save(sums: EpochSums) -> None:
         nonlocal known
-        share_failures(hosts, ledger, known)
+        share_failures(cluster, ledger, known)
         known = ledger.failures
         state.epoch_sums = sums
-        if hosts.is_chief:
-            save_checkpoint(checkpoints, model, state, settings.keep_checkpoints)
-            write_failures(run_dir / FAILURES_FILE, ledger, catalog)
+        if cluster.is_chief:
+            save_checkpoint(run.checkpoints, model, state, settings.keep_checkpoints)
+            run.write_failures(ledger, catalog)
 
     while len(state.history) < settings.epochs and not model.stop_training:
         epoch = len(state.history)
         row = {"epoch": epoch + 1, "learning_rate": float(model.optimizer.learning_rate.numpy())}
-        row |= train_epoch(train_step, catalog, settings, ledger, epoch, state.epoch_sums, hosts, save)
-        share_failures(hosts, ledger, known)
-        validation = evaluation.predict_split(predict, catalog, "validation", settings, ledger)
+        row |= train_epoch(train_step, catalog, settings, ledger, epoch, state.epoch_sums, cluster, save)
+        share_failures(cluster, ledger, known)
+        validation = predict_split(predict, catalog, "validation", settings, ledger)
         known = ledger.failures
         row |= {"val_loss": validation.crop_loss, "val_accuracy": validation.crop_accuracy}
         row |= _clip_scores(validation, catalog)
-        row = hosts.from_chief(row)
+        row = cluster.from_chief(row)
         if not math.isfinite(row["val_loss"]):
             raise diverged("validation loss", epoch, settings)
         state.history.append(row)
@@ -233,10 +144,10 @@ def _fit(
             state.best_weights = model.get_weights()
         schedule.on_epoch_end(epoch, row)
         save(EpochSums())
-        if hosts.is_chief:
+        if cluster.is_chief:
             if improved:
-                _write_model(run_dir, model)
-            _write_history(run_dir, state)
+                run.write_model(model)
+            _write_history(run, state)
         if summary:
             with summary.as_default(step=epoch + 1):
                 for name, value in row.items():
@@ -248,9 +159,9 @@ def _fit(
     return state
 
 
-def _clip_scores(validation: evaluation.SplitPredictions, catalog: Catalog) -> dict[str, float]:
-    """Columns of the history."""
-    clip = validation.metrics(catalog.labels)["clip"]
+def _clip_scores(validation: SplitPredictions, catalog: Catalog) -> dict[str, float]:
+    """Returns the columns of the history that are scores by clip."""
+    clip = score_split(validation, catalog.labels)["clip"]
     if not catalog.multi_label:
         return {"val_clip_accuracy": clip["accuracy"]}
     areas = {name: clip[name]["macro"] for name in ("roc_auc", "average_precision")}
@@ -258,7 +169,7 @@ def _clip_scores(validation: evaluation.SplitPredictions, catalog: Catalog) -> d
 
 
 def _schedule(model: keras.Model, settings: Settings, history: list[dict[str, float]]) -> keras.callbacks.CallbackList:
-    """Keras's early stopping and plateau schedule, brought to where a continued run was by replaying its history."""
+    """Makes Keras's early stopping and plateau schedule; for a continued run it replays the history, and so goes on there."""
     schedule = keras.callbacks.CallbackList(
         [
             keras.callbacks.EarlyStopping(
@@ -280,15 +191,9 @@ def _schedule(model: keras.Model, settings: Settings, history: list[dict[str, fl
     return schedule
 
 
-def _write_model(run_dir: Path, model: keras.Model) -> None:
-    with written_whole(run_dir / MODEL_FILE) as temporary:
-        model.save(temporary, include_optimizer=False)
-
-
-def _write_history(run_dir: Path, state: TrainingState) -> None:
-    with written_whole(run_dir / "history.csv") as temporary:
-        pd.DataFrame(state.history).to_csv(temporary, index=False)
-    plot_curves(state.history, state.best_epoch, run_dir / "curves.png")
+def _write_history(run: Run, state: TrainingState) -> None:
+    run.write_history(state.history)
+    plot_curves(state.history, run.path("curves.png"))
 
 
 def _epoch_line(row: dict[str, float], epochs: int, improved: bool) -> str:

@@ -1,7 +1,6 @@
 """Data that change, lie or attack while they are used: what goes on, what stops, and what is said."""
 
 import csv
-import json
 import os
 from pathlib import Path
 
@@ -16,18 +15,21 @@ from support.collections_on_disk import fill, write_tables
 from support.small_run import SMALL_RUN
 
 from experiments.builders import data
-from experiments.figures import plot_confusion_matrix
-from experiments.runs import run as run_dir
+from experiments.evaluation.plots import plot_confusion_matrix
+from experiments.runs.run import Run
 from experiments.settings import Settings
 from pipeline.catalogs.catalog import CatalogError
 from pipeline.catalogs.fma import load_fma
-from pipeline.catalogs.folders import load_csv, load_folders
+from pipeline.catalogs.folders import load_folders
 from pipeline.catalogs.splits import _GroupFolds
-from pipeline.dataset import count_crops, eval_dataset, iterate, train_dataset
-from pipeline.decoding import tfio_decoder as mp3_graph
-from pipeline.decoding.soundfile_decoder import DecodeError, decode_blocks, decode_crop, read_info
+from pipeline.catalogs.table import load_csv
+from pipeline.dataset import eval_dataset, iterate, train_dataset
+from pipeline.decoding import tfio_decoder
+from pipeline.decoding.soundfile_decoder import DecodeError, count_windows, decode_blocks, decode_crop, read_info
 from pipeline.failures import FailureBudgetError, FailureLedger
 from pipeline.mp3 import frames as mp3_frames
+
+pytestmark = pytest.mark.slow
 
 RATE_HZ = 8000
 
@@ -144,12 +146,12 @@ def test_an_mp3_that_claims_hours(tmp_path: Path, tag: bytes, frames: int):
     for samples in (RATE_HZ, 0):
         with pytest.raises(DecodeError, match=r"truncated: its header promises .* bytes can hold"):
             decode_crop(path, RATE_HZ, samples, 0.5)
-        waveform, error = mp3_graph.decode_file(tf.constant(path), RATE_HZ, samples, tf.constant(0.5))
+        waveform, error = tfio_decoder.decode_crop(tf.constant(path), RATE_HZ, samples, tf.constant(0.5))
         assert error.numpy().startswith(b"truncated: its header promises") and not waveform.numpy().any()
     with pytest.raises(DecodeError):
         list(decode_blocks(path))
     # Evaluation asks for one crop, not for a million that are not there.
-    assert count_crops(path, 0.1) == 1 == mp3_graph.count_file_crops(tf.constant(path), 0.1)
+    assert count_windows(path, 0.1) == 1 == tfio_decoder.count_windows(tf.constant(path), 0.1)
     assert peak_mib() - before < 300, "MiB of memory for a file of 30 KB"
 
 
@@ -185,11 +187,12 @@ def test_hostile_texts_come_through_as_they_are(tmp_path: Path):
     plot_confusion_matrix(np.arange(6), np.arange(6), catalog.labels, f"title {HOSTILE[3]}", tmp_path / "confusion.png")
     ledger.max_failure_rate = 1.0
     ledger.record(rows[0]["path"], f"{FORMULA}, and a reason\nof two lines")
-    data.write_failures(tmp_path / "failures.csv", ledger, catalog)
-    (read,) = data.failure_rows(tmp_path / "failures.csv")
+    run = Run(tmp_path / "run")
+    run.begin(Settings(), catalog)
+    run.write_failures(ledger, catalog)
+    (read,) = run.failures
     assert (read["track_id"], read["label"], read["path"]) == (f"{FORMULA}0", FORMULA, rows[0]["path"])
-    run_dir.open_run(tmp_path / "run", Settings(), catalog)
-    assert json.loads((tmp_path / "run" / "data.json").read_text())["labels"] == sorted(HOSTILE)
+    assert run.labels == tuple(sorted(HOSTILE))
 
 
 @pytest.mark.parametrize("column", ["path", "label", "artist", "album", "title"])

@@ -17,8 +17,10 @@ from support.places import ROOT
 from support.scripts import as_flags, run_script
 from support.small_run import SMALL_RUN
 
-from experiments.settings import Settings, differences, read_settings
+from experiments.runs.run import Run
 from pipeline.decoding.soundfile_decoder import decode_crop
+
+pytestmark = pytest.mark.slow
 
 SCRIPTS = (
     *("train", "evaluate", "probe_audio", "make_demo_data", "export_saved_model", "predict", "benchmark_pipeline"),
@@ -50,6 +52,7 @@ def test_help_explains_and_stray_arguments_are_refused(script: str):
     ("script", "flags"),
     [
         ("train", ["--dataset=fma", "--data_dir=/nowhere"]),
+        ("train", ["--batch_size=0"]),
         ("evaluate", ["--run_dir=/nowhere"]),
         ("probe_audio", ["--dataset=folders", "--data_dir=/nowhere"]),
         ("make_demo_data", [f"--data_dir={ROOT}"]),
@@ -94,53 +97,24 @@ def test_training_prints_nothing_but_its_own_lines(small_fma, tmp_path: Path):
     assert re.search(r"^1 file could not be decoded \(Rock 1\): see .*failures\.csv", result.stdout, re.M)
     assert re.search(r"^epoch +1/1  loss ", result.stdout, re.M)
     assert re.search(r"^test: accuracy \d\.\d+ by clip", result.stdout, re.M)
-    assert read_settings(tmp_path / "run" / "settings.json").genres == ("rock", "21")
+    assert Run(tmp_path / "run").settings.genres == ("rock", "21")
     shown = run_script("evaluate", f"--run_dir={tmp_path / 'run'}", "--split=validation")
     assert "validation: accuracy" in shown.stdout and shown.stderr == ""
     assert (tmp_path / "run" / "evaluation_validation" / "confusion_matrix.png").exists()
 
 
-def test_settings_round_trip_and_damage(tmp_path: Path):
-    path = tmp_path / "settings.json"
-    settings = Settings(genres=("a", "b"), fmax_hz=8000.0)
-    path.write_text(settings.as_json())
-    assert read_settings(path) == settings
-    assert differences(settings, Settings(genres=("a", "b"), decode_workers=2)) == ["fmax_hz: 8000.0 there, None now"]
-    for text in ("{", "[]", "{}", settings.as_json().replace("n_mels", "mels")):
-        path.write_text(text)
-        with pytest.raises(ValueError, match=r"settings"):
-            read_settings(path)
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("n_mels", "128", r"expected n_mels as int in .*settings\.json, found '128'; mend it"),
-        ("n_mels", True, "n_mels as int"),
-        ("epochs", 3.5, "epochs as int"),
-        ("learning_rate", "fast", "learning_rate as float"),
-        ("deterministic", 1, "deterministic as bool"),
-        ("model", None, "model as str"),
-        ("genres", "Rock", r"genres as tuple\[str, \.\.\.\]"),
-        ("decoder", "ffmpeg", "decoder as one of soundfile, tfio"),
-        ("colour", "red", "missing or unknown: colour"),
-    ],
-)
-def test_settings_that_were_edited_by_hand(tmp_path: Path, name: str, value: object, message: str):
-    path = tmp_path / "settings.json"
-    path.write_text(json.dumps(json.loads(Settings().as_json()) | {"fmax_hz": None, "learning_rate": 1, name: value}))
-    with pytest.raises(ValueError, match=message):
-        read_settings(path)
+# In the order in which a reader may follow them: what one makes the next may use.
+READMES = ("README.md", *(f"{name}/README.md" for name in ("pipeline", "layers", "experiments", "experiments/export")))
 
 
 def readme_blocks(*languages: str) -> list[tuple[str, str]]:
-    """(language, contents) of the README's code blocks, in its order."""
+    """(language, contents) of the READMEs' code blocks, in their order."""
     pattern = rf"^```({'|'.join(languages)})\n(.*?)^```"
-    return re.findall(pattern, (ROOT / "README.md").read_text(), re.M | re.S)
+    return re.findall(pattern, "\n".join((ROOT / name).read_text() for name in READMES), re.M | re.S)
 
 
 def test_readme_runs(small_fma, tmp_path: Path):
-    """Every command and snippet of the README, in its order; sizes and places alone are replaced."""
+    """Every command and snippet of the READMEs, in their order; sizes and places alone are replaced."""
     music, more_music = tmp_path / "music", tmp_path / "more_music"
     for i, row in pd.read_csv(small_fma / "fma_metadata" / "tracks.csv", header=[0, 1], index_col=0).iterrows():
         source = small_fma / "fma_small" / f"{i:06d}"[:3] / f"{i:06d}.mp3"

@@ -22,6 +22,8 @@ from experiments.settings import Settings
 from pipeline.catalogs.catalog import Catalog, make_catalog
 from pipeline.decoding.soundfile_decoder import read_info
 
+pytestmark = pytest.mark.slow
+
 
 def paced(first_seconds: float, seconds: float, batches: int) -> Iterator[int]:
     time.sleep(first_seconds)

@@ -9,7 +9,7 @@ from support.small_run import SMALL_RUN
 from experiments.builders.balance import class_weights, oversampled
 from experiments.builders.model import build_model
 from experiments.settings import Settings
-from experiments.training.loop import make_train_step
+from experiments.training.step import make_train_step
 
 
 def test_weights_give_every_class_the_same_share():
@@ -30,6 +30,7 @@ def test_oversampling_repeats_each_clip_in_turn():
     pd.testing.assert_frame_equal(oversampled(tracks[:5]), tracks[:5])
 
 
+@pytest.mark.slow
 def test_a_step_weighs_each_example_by_its_class():
     settings = Settings(**SMALL_RUN, model="cnn2d")
     waveform = tf.random.stateless_normal([4, round(settings.crop_seconds * settings.sample_rate_hz)], [1, 2])

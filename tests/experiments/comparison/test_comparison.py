@@ -1,4 +1,4 @@
-"""The comparison of models: its numbers from predictions.csv, bootstrap, finished and failing cells."""
+"""The comparison of models: its numbers from predictions.csv, bootstrap, finished and failing trials."""
 
 import json
 import shutil
@@ -15,13 +15,15 @@ from sklearn import metrics
 from support.small_run import SMALL_RUN
 
 from experiments.builders.data import load_catalog
-from experiments.comparison import comparison
-from experiments.comparison import trials as cells
+from experiments.comparison import comparison, trials
 from experiments.comparison.plots import plot_comparison
 from experiments.evaluation.metrics import bootstrap_balanced_mean
-from experiments.settings import Settings, read_settings
+from experiments.runs.run import Run
+from experiments.settings import Settings
 from experiments.settings_flags import flags_from_settings
 from layers.networks.registry import NETWORKS
+
+pytestmark = pytest.mark.slow
 
 MODELS, SEEDS = ["cnn2d_bn", "mfcc_logistic", "mfcc_svm"], [0, 1]
 
@@ -62,11 +64,11 @@ def change_json(path: Path, **values: object) -> None:
 
 @pytest.fixture(scope="module")
 def compared(small_fma, small_run, tmp_path_factory):
-    """Two finished cells of a network, a baseline that is trained now, and a cell with other settings."""
+    """Two finished trials of a network, a baseline that is trained now, and a trial with other settings."""
     output_dir = tmp_path_factory.mktemp("comparison")
     settings = Settings(dataset="fma", data_dir=str(small_fma), **SMALL_RUN)
-    every = cells.list_cells(settings, MODELS, SEEDS, output_dir)
-    assert [cell.name for cell in every] == [
+    every = trials.list_trials(settings, MODELS, SEEDS, output_dir)
+    assert [trial.name for trial in every] == [
         "cnn2d_bn seed 0",
         "cnn2d_bn seed 1",
         "mfcc_logistic seed 0",
@@ -81,15 +83,15 @@ def compared(small_fma, small_run, tmp_path_factory):
     table.loc[1::4, "predicted"] = "Rock"
     table.to_csv(second / "predictions.csv", index=False)
     change_json(every[3].run_dir / "settings.json", model="mfcc_svm", n_mels=40)
-    failed = cells.run_cells(every)
+    failed = trials.run_trials(every)
     return output_dir, every, failed, comparison.write_comparison(every, failed, output_dir)
 
 
-def predictions_of(cell: cells.Cell, split: str = "test") -> pd.DataFrame:
-    return pd.read_csv(cell.run_dir / "predictions.csv").query("split == @split")
+def predictions_of(trial: trials.Trial, split: str = "test") -> pd.DataFrame:
+    return pd.read_csv(trial.run_dir / "predictions.csv").query("split == @split")
 
 
-def test_cell_with_other_settings_is_reported_and_loses_no_other(compared):
+def test_trial_with_other_settings_is_reported_and_loses_no_other(compared):
     output_dir, every, failed, table = compared
     assert list(failed) == [every[3]] and "n_mels: 40 there, 32 now" in failed[every[3]]
     assert table["model"].tolist() == MODELS[:2]
@@ -98,17 +100,17 @@ def test_cell_with_other_settings_is_reported_and_loses_no_other(compared):
     assert written["error"].notna().tolist() == [False, False, False, True]
 
 
-def test_new_cell_is_an_ordinary_run_with_a_log(compared):
+def test_new_trial_is_an_ordinary_run_with_a_log(compared):
     _, every, _, _ = compared
-    assert read_settings(every[2].run_dir / "settings.json") == every[2].settings
+    assert Run(every[2].run_dir).settings == every[2].settings
     assert "test: accuracy" in every[2].run_dir.with_name("mfcc_logistic_seed0.log").read_text()
 
 
-def test_finished_cells_are_not_trained_again(compared, monkeypatch, capsys):
+def test_finished_trials_are_not_trained_again(compared, monkeypatch, capsys):
     output_dir, every, failed, table = compared
     before = {path: path.stat().st_mtime_ns for path in (output_dir / "runs").rglob("*")}
-    monkeypatch.setattr(cells, "_train_in_a_process", lambda cell: pytest.fail(f"{cell.name} was trained"))
-    assert cells.run_cells(every) == failed
+    monkeypatch.setattr(trials, "_train_in_a_process", lambda trial: pytest.fail(f"{trial.name} was trained"))
+    assert trials.run_trials(every) == failed
     assert "4 runs: 3 finished already, 0 to train" in capsys.readouterr().out
     again = comparison.write_comparison(every, failed, output_dir)
     pd.testing.assert_frame_equal(again.drop(columns="latency_ms"), table.drop(columns="latency_ms"))
@@ -120,7 +122,7 @@ def test_table_is_scikit_learns_of_the_predictions(compared):
     written = pd.read_csv(output_dir / "comparison.csv")
     pd.testing.assert_frame_equal(written.drop(columns="latency_ms"), table.drop(columns="latency_ms"), rtol=1e-6)
     assert (written["latency_ms"] > 0).all()
-    tests = [predictions_of(cell) for cell in every[:3]]
+    tests = [predictions_of(trial) for trial in every[:3]]
     scores = [metrics.balanced_accuracy_score(test["label"], test["predicted"]) for test in tests]
     f1 = [metrics.f1_score(test["label"], test["predicted"], average="macro", zero_division=0) for test in tests]
     network, baseline = table.to_dict("records")
@@ -144,15 +146,15 @@ def test_table_is_scikit_learns_of_the_predictions(compared):
     assert network["training_seconds_mean"] == pytest.approx(
         pd.read_csv(every[0].run_dir / "history.csv")["seconds"].sum()
     )
-    weights = sum(int(np.prod(weight.shape)) for weight in comparison.load_model(every[0].run_dir).get_weights())
+    weights = sum(int(np.prod(weight.shape)) for weight in Run(every[0].run_dir).model().get_weights())
     assert network["parameters"] == weights and baseline["parameters"] == 141 * 3
     shown = comparison.format_comparison(table).splitlines()
     assert len(shown) == 3 and f"{np.mean(scores[:2]):.3f}" in shown[1] and f"{baseline['difference']:+.3f}" in shown[2]
 
 
-def test_clips_that_one_cell_lacks_count_for_none(compared, tmp_path: Path, capsys):
+def test_clips_that_one_trial_lacks_count_for_none(compared, tmp_path: Path, capsys):
     _, every, _, _ = compared
-    few = [replace(cell, run_dir=tmp_path / cell.run_dir.name) for cell in (every[0], every[2])]
+    few = [replace(trial, run_dir=tmp_path / trial.run_dir.name) for trial in (every[0], every[2])]
     for old, new in zip((every[0], every[2]), few, strict=True):
         shutil.copytree(old.run_dir, new.run_dir)
     lines = (few[0].run_dir / "predictions.csv").read_text().splitlines(keepends=True)
@@ -184,14 +186,14 @@ def test_picture(compared, tmp_path: Path):
 
 
 def test_models_and_seeds():
-    cells.check_models([*NETWORKS, "mfcc_svm"])
+    trials.check_models([*NETWORKS, "mfcc_svm"])
     for models, message in (
         ([], "received none"),
         (["cnn2d", "cnn3d"], "'cnn3d'"),
         (["cnn2d"] * 2, "different models"),
     ):
         with pytest.raises(ValueError, match=message):
-            cells.check_models(models)
+            trials.check_models(models)
 
 
 def test_settings_survive_as_flags():
@@ -208,21 +210,21 @@ def test_seeds_share_a_split_that_would_follow_from_the_seed(tmp_path: Path):
             (tmp_path / "music" / label).mkdir(parents=True, exist_ok=True)
             (tmp_path / "music" / label / f"{i}.mp3").touch()
     settings = Settings(dataset="folders", data_dir=str(tmp_path / "music"))
-    fixed = cells.fix_splits(settings, [3, 4], tmp_path / "out")
+    fixed = trials.fix_splits(settings, [3, 4], tmp_path / "out")
     assert fixed.dataset == "csv"
     expected = load_catalog(replace(settings, seed=3)).tracks
     for seed in (3, 4):
         pd.testing.assert_frame_equal(load_catalog(replace(fixed, seed=seed)).tracks, expected)
-    assert cells.fix_splits(settings, [3], tmp_path / "alone") == settings and not (tmp_path / "alone").exists()
+    assert trials.fix_splits(settings, [3], tmp_path / "alone") == settings and not (tmp_path / "alone").exists()
 
 
 def test_sweep_trains_every_model_with_every_value():
     own = Settings(n_mels=32)
-    every = cells.list_cells(own, ["cnn2d", "mfcc_svm"], [0, 1], Path("out"), ("n_mels", [64, 96]))
+    every = trials.list_trials(own, ["cnn2d", "mfcc_svm"], [0, 1], Path("out"), ("n_mels", [64, 96]))
     names = [f"cnn2d n_mels={value} seed {seed}" for value in (64, 96) for seed in (0, 1)]
-    assert [cell.name for cell in every] == [*names, "mfcc_svm n_mels=64 seed 0", "mfcc_svm n_mels=96 seed 0"]
-    assert [cell.settings for cell in every[:4]] == [
+    assert [trial.name for trial in every] == [*names, "mfcc_svm n_mels=64 seed 0", "mfcc_svm n_mels=96 seed 0"]
+    assert [trial.settings for trial in every[:4]] == [
         replace(own, model="cnn2d", n_mels=value, seed=seed) for value in (64, 96) for seed in (0, 1)
     ]
-    assert len({cell.run_dir for cell in every}) == 6
-    assert [cell.model for cell in cells.list_cells(own, ["cnn2d"], [0], Path("out"))] == ["cnn2d"]
+    assert len({trial.run_dir for trial in every}) == 6
+    assert [trial.model for trial in trials.list_trials(own, ["cnn2d"], [0], Path("out"))] == ["cnn2d"]

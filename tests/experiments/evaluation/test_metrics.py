@@ -6,7 +6,8 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 from sklearn.calibration import calibration_curve
 
-from experiments.evaluation.metrics import calibration, classification_metrics, mean_by_clip
+from experiments.evaluation.metrics import calibration, classification_metrics
+from experiments.evaluation.splits import mean_by_clip
 
 LABELS = ("Folk", "Jazz", "Rock")
 

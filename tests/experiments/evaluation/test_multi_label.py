@@ -15,19 +15,24 @@ from support.small_run import SMALL_RUN
 from experiments.builders.balance import label_weights
 from experiments.builders.model import build_model
 from experiments.builders.objective import make_objective
-from experiments.evaluation.evaluation import SplitPredictions, evaluate_run, format_metrics, write_evaluation
-from experiments.evaluation.multi_label import best_thresholds, multi_label_metrics, read_thresholds
+from experiments.evaluation.evaluation import evaluate_run, format_metrics, write_evaluation
+from experiments.evaluation.multi_label import best_thresholds, multi_label_metrics
+from experiments.evaluation.splits import SplitPredictions
 from experiments.export.export import export_run
-from experiments.figures import plot_timeline
 from experiments.prediction.exported import load_exported
 from experiments.prediction.output import write_predictions
+from experiments.prediction.plots import plot_timeline
 from experiments.prediction.prediction import predict_files
 from experiments.reporting.data import gather
+from experiments.runs.run import Run
 from experiments.settings import Settings
-from experiments.training.loop import make_train_step, train
+from experiments.training.loop import train
+from experiments.training.step import make_train_step
 from pipeline.catalogs.catalog import CatalogError, make_catalog
-from pipeline.catalogs.folders import load_csv
 from pipeline.catalogs.splits import assign_splits
+from pipeline.catalogs.table import load_csv
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_table_of_several_labels(tmp_path: Path):
@@ -152,7 +157,7 @@ def run(table: Path) -> Path:
 
 def test_a_run_of_several_labels(run: Path, table: Path):
     labels = ("Hip-Hop", "Instrumental", "Loud", "Rock")
-    thresholds = read_thresholds(run, labels)
+    thresholds = Run(run).thresholds
     predictions = pd.read_csv(run / "predictions.csv", keep_default_na=False)
     probabilities = predictions[[f"probability_{label}" for label in labels]].to_numpy()
     for given, row in zip(predictions["predicted"], probabilities, strict=True):
@@ -175,9 +180,6 @@ def test_a_run_of_several_labels(run: Path, table: Path):
         gather(run)
     again = Settings(dataset="csv", data_dir=str(table), multi_label=True, **SMALL_RUN)
     assert evaluate_run(run, again, "test", run.parent / "again")["clip"] == metrics["test"]["clip"]
-    (run.parent / "again" / "thresholds.json").write_text("{}")
-    with pytest.raises(ValueError, match="expected the thresholds of a finished run"):
-        read_thresholds(run.parent / "again", labels)
 
 
 def test_its_export_gives_labels_above_their_thresholds(run: Path, tmp_path: Path):
@@ -204,6 +206,6 @@ def test_scores_of_labels_that_nothing_has(tmp_path: Path):
     tracks = pd.DataFrame({"track_id": [1, 2], "path": ["a", "b"], "split": "test", "label": ["A", "A"]})
     truth, probabilities = np.array([[1, 0], [1, 0]]), np.array([[0.9, 0.1], [0.2, 0.3]])
     predictions = SplitPredictions(tracks, truth, probabilities, truth, probabilities, 0)
-    metrics = write_evaluation(tmp_path, {"test": predictions}, ("A", "B"), np.array([0.5, 0.5]))
+    metrics = write_evaluation(Run(tmp_path), {"test": predictions}, ("A", "B"), np.array([0.5, 0.5]))
     assert metrics["test"]["clip"]["roc_auc"] == {"macro": None, "micro": pytest.approx(3 / 4)}
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics

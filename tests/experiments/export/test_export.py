@@ -18,18 +18,21 @@ import pytest
 import soundfile
 import tensorflow as tf
 from support.audio import music, write_mp3
+from support.places import ROOT
 from support.small_run import SMALL_FEATURES, SMALL_RUN
 
-from experiments.evaluation.evaluation import load_model
 from experiments.export.check import ExportCheckError, clips_to_check
 from experiments.export.endpoints import AudioClassifier
 from experiments.export.export import _publish, export_run, load_classifier
 from experiments.export.formats import write_saved_model, write_tflite
 from experiments.prediction.exported import load_exported
+from experiments.runs.run import Run
 from experiments.settings import Settings
 from experiments.training import loop as training
 from pipeline.dataset import eval_dataset
 from pipeline.failures import FailureLedger
+
+pytestmark = pytest.mark.slow
 
 RATE_HZ, CROP = SMALL_FEATURES["sample_rate_hz"], 16000
 SHAPES = [(1, CROP), (5, CROP), (2, 20001), (3, 5000), (2, 1)]
@@ -37,7 +40,7 @@ SHAPES = [(1, CROP), (5, CROP), (2, 20001), (3, 5000), (2, 1)]
 
 @pytest.fixture(scope="module")
 def model(small_run) -> keras.Model:
-    return load_model(small_run)
+    return Run(small_run).model()
 
 
 @pytest.fixture(scope="module")
@@ -289,6 +292,23 @@ def test_tflite_of_other_fft_lengths(tmp_path: Path, rng):
     np.testing.assert_allclose(load_exported(tmp_path / "m.tflite").classify(waveform), model(waveform), atol=1e-5)
 
 
+def test_exporting_needs_neither_scikit_learn_nor_matplotlib(small_run):
+    """Keras imports both where it can, so that they are hidden here instead of looked for afterwards."""
+    code = """if True:
+        import sys
+        sys.modules["sklearn"] = sys.modules["matplotlib"] = None  # importing them fails
+        import experiments.export.export as export
+        from experiments.runs.run import Run
+        run = Run(sys.argv[1])
+        classifier = export.load_classifier(run)
+        export.describe_run(run, classifier.model)
+        print(len(run.predictions()), len(run.history), len(run.failures))
+    """
+    result = subprocess.run([sys.executable, "-c", code, small_run], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "12 1 1\n"
+
+
 def copy_of(run_dir: Path, place: Path) -> Path:
     place.mkdir()
     for name in ("settings.json", "data.json", "model.keras", "metrics.json", "predictions.csv"):
@@ -330,7 +350,7 @@ def test_at_most_200_clips_are_checked(clips, tmp_path: Path):
         Path(path).touch()
     table = pd.DataFrame({"path": [*paths, "gone"], "predicted": "NA", "probability_NA": 1.0})
     table.to_csv(tmp_path / "predictions.csv", index=False)
-    checked = clips_to_check(tmp_path)
+    checked = clips_to_check(Run(tmp_path))
     assert len(checked) == 200 and checked["path"].iloc[0] == paths[0] and checked["path"].iloc[-1] == paths[-1]
     assert set(checked["predicted"]) == {"NA"}
 
@@ -347,7 +367,7 @@ def test_other_models(changes: dict, small_run, tmp_path: Path, rng):
         model = training.build_model(settings, 2)
     finally:
         keras.config.set_dtype_policy("float32")
-    shortest = load_classifier(small_run).min_samples
+    shortest = load_classifier(Run(small_run)).min_samples
     assert shortest < CROP
     classifier = AudioClassifier(model, ["a", "b"], RATE_HZ, settings.crop_seconds, shortest)
     write_saved_model(classifier, {}, tmp_path / "model")

@@ -24,6 +24,8 @@ from experiments.training import baselines
 from layers.front_ends.log_mel import LogMelSpectrogram
 from layers.front_ends.mfcc import STATISTICS, mfcc, time_statistics
 
+pytestmark = pytest.mark.slow
+
 
 def test_mfccs_are_librosas():
     waveform = np.stack([music(2, 22050, seed=seed)[:, 0] for seed in (1, 2)])

@@ -21,13 +21,14 @@ from support.training_host import Recorder
 from experiments.builders.model import build_model
 from experiments.settings import Settings
 from experiments.training import loop as training
-from experiments.training.epoch import TrainStep
 from experiments.training.examples import count_examples_only, examples_of_step
-from experiments.training.hosts import Hosts, joined_hosts, share_failures
-from experiments.training.loop import make_train_step
+from experiments.training.hosts import Cluster, joined_hosts, share_failures
+from experiments.training.step import TrainStep, make_train_step
 from pipeline.catalogs.fma import load_fma
 from pipeline.decoding.soundfile_decoder import DecodeError, read_info
 from pipeline.failures import FailureBudgetError, FailureLedger
+
+pytestmark = pytest.mark.slow
 
 # Nine steps an epoch, of which the last has one crop, so nothing for the first host.
 RUN = SMALL_RUN | {"crops_per_clip": 5, "epochs": 2, "seed": 3, "model": "cnn2d_bn"}
@@ -193,13 +194,13 @@ def test_copies_in_a_process_that_has_begun():
 
 def test_one_host_in_tf_config_is_this_machine_alone(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}')
-    with joined_hosts() as hosts:
-        assert (hosts.count, hosts.replicas, hosts.is_chief) == (1, 1, True)
-        assert hosts.from_chief({"a": [1, 0.1]}) == {"a": [1, 0.1]}
-        hosts.check_alike("what", "text", "remedy")
+    with joined_hosts() as cluster:
+        assert (cluster.count, cluster.replicas, cluster.is_chief) == (1, 1, True)
+        assert cluster.from_chief({"a": [1, 0.1]}) == {"a": [1, 0.1]}
+        cluster.check_alike("what", "text", "remedy")
 
 
-class Several(Hosts):
+class Several(Cluster):
     """Several hosts of which the others pass what a test says."""
 
     def __init__(self, *texts: str) -> None:
@@ -228,7 +229,7 @@ def test_failures_of_all_hosts_count_against_one_budget():
         share_failures(Several(json.dumps({"third.mp3": ["gone", 1]})), ledger, ledger.failures)
 
 
-class Copies(Hosts):
+class Copies(Cluster):
     """Two copies of the model, of which this process has the first alone."""
 
     replicas = 2
@@ -237,11 +238,11 @@ class Copies(Hosts):
 def first_of_two_copies(network: str, front_end: str = "log_mel") -> tuple[keras.Model, TrainStep]:
     settings = Settings(**SMALL_RUN, model=network, frontend=front_end, mixup_alpha=0.4, random_eq_db=3.0)
     strategy = tf.distribute.OneDeviceStrategy("/cpu:0")  # as any but the default it takes part in `tf.distribute`
-    hosts = Copies(strategy)
+    cluster = Copies(strategy)
     with strategy.scope():
         model = build_model(settings, 3)
-    hosts.synchronise_batch_norm(model)
-    return model, make_train_step(model, settings, hosts=hosts)
+    cluster.synchronise_batch_norm(model)
+    return model, make_train_step(model, settings, cluster=cluster)
 
 
 NETWORKS_AND_FRONT_ENDS = [

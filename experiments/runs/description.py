@@ -1,4 +1,4 @@
-"""What an exported model says of itself."""
+"""What a run says of itself, where its directory is out of reach: in the metadata of an export, and in a report."""
 
 from __future__ import annotations
 
@@ -6,35 +6,31 @@ import datetime
 import hashlib
 import importlib.metadata
 import platform
-from pathlib import Path
 from typing import Any
 
 import keras
 
 from experiments import __version__
-from experiments.evaluation.multi_label import read_thresholds
-from experiments.runs.run import read_data, read_metrics
-from experiments.settings import read_settings
+from experiments.runs.run import Run
 from layers.front_ends.registry import find_front_end
 
 _LIBRARIES = ("tensorflow", "keras", "kapre", "numpy", "soundfile", "soxr")
 
 
-def describe_run(run_dir: Path, model: keras.Model) -> dict[str, Any]:
-    """Gathers the metadata of an export.
+def describe_run(run: Run, model: keras.Model) -> dict[str, Any]:
+    """Describes a finished run: its labels, data, front end, network, scores and libraries.
 
     Args:
-        run_dir: of a finished run.
+        run: a finished one.
         model: its best model.
 
     Returns:
-        What metadata.json holds, but for `input`, which differs between the formats.
+        What the metadata.json of an export holds, except `input`, which differs between the formats.
 
     Raises:
         ValueError: the run is not finished or cannot be read.
     """
-    settings, data = read_settings(run_dir / "settings.json"), read_data(run_dir)
-    test = read_metrics(run_dir)["test"]
+    settings, data, test = run.settings, run.data, run.metrics["test"]
     front_end = find_front_end(model)
     return {
         "name": "melstream",
@@ -42,7 +38,7 @@ def describe_run(run_dir: Path, model: keras.Model) -> dict[str, Any]:
         "exported_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "labels": data["labels"],
         # Of clips that may have several labels: from which probability on they have each; None where they have one.
-        "thresholds": read_thresholds(run_dir, data["labels"]).tolist() if settings.multi_label else None,
+        "thresholds": run.thresholds.tolist() if settings.multi_label else None,
         "sample_rate_hz": settings.sample_rate_hz,
         "crop_seconds": settings.crop_seconds,
         # None where the network takes the waveform itself.
@@ -67,7 +63,7 @@ def describe_run(run_dir: Path, model: keras.Model) -> dict[str, Any]:
 
 
 def weights_sha256(model: keras.Model) -> str:
-    """SHA-256 of all weights' values in the order of `model.weights`, as little-endian float32 in C order."""
+    """Returns the SHA-256 of all weights' values in the order of `model.weights`, as little-endian float32 in C order."""
     digest = hashlib.sha256()
     for weights in model.get_weights():
         digest.update(weights.astype("<f4").tobytes())

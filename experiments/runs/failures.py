@@ -1,0 +1,63 @@
+"""failures.csv: the files that could not be decoded, written and read in one place."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipeline.catalogs.catalog import Catalog
+from pipeline.catalogs.probe import probe_file
+from pipeline.failures import FailureLedger
+from pipeline.storage.atomic import atomic_write
+
+FAILURES_FILE = "failures.csv"
+
+
+def write_failures(path: Path, ledger: FailureLedger, catalog: Catalog) -> None:
+    """Writes failures.csv: track_id, path, split, label, reason, occurrences (crops asked for in vain)."""
+    rows = catalog.tracks.drop_duplicates("path").set_index("path")[["track_id", "split", "label"]]
+    with (
+        atomic_write(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(("track_id", "path", "split", "label", "reason", "occurrences"))
+        for failed, failure in ledger.failures.items():
+            track_id, split, label = rows.loc[failed]
+            writer.writerow((track_id, failed, split, label, failure.reason, failure.occurrences))
+
+
+def read_failures(path: Path) -> list[dict[str, str]]:
+    """Returns the rows of a failures.csv, each by the names of its columns; none if there is no such file."""
+    if not path.is_file():
+        return []
+    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return list(csv.DictReader(file))
+
+
+def restore_failures(path: Path, ledger: FailureLedger, paths: Iterable[str]) -> None:
+    """Records the failures that an earlier part of a run has written, except those of files repaired since then.
+
+    Args:
+        path: of the failures.csv.
+        ledger: where they are recorded.
+        paths: the clips of the run. An earlier part may have read its clips from elsewhere: those do not count.
+
+    Raises:
+        FailureBudgetError: too many files failed.
+    """
+    known = set(paths)
+    for row in read_failures(path):
+        if row["path"] in known and not probe_file(row["path"]).decodable:
+            ledger.record(row["path"], row["reason"], int(row["occurrences"]))
+
+
+def describe_failures(path: Path, ledger: FailureLedger, catalog: Catalog) -> str:
+    """Returns one line that counts the undecodable files by label and names the file that lists them."""
+    failed = ledger.failures
+    if not failed:
+        return "every file could be decoded"
+    labels = catalog.label_names(catalog.tracks[catalog.tracks["path"].isin(failed)].drop_duplicates("path"))
+    counts = ", ".join(f"{label} {count}" for label, count in labels.value_counts().sort_index().items())
+    return f"{len(failed)} file{'s' * (len(failed) > 1)} could not be decoded ({counts}): see {path}"
