@@ -5,7 +5,7 @@ DEMO_DATA := data/demo
 DEMO_RUN := runs/demo
 DEMO_EXPORT := exports/demo
 
-.PHONY: demo demo-distributed test fuzz kill-test lint format typecheck benchmark lock clean
+.PHONY: demo demo-distributed test test-fast test-onednn fuzz kill-test lint format typecheck benchmark lock clean
 
 demo: $(VENV)/installed
 	$(PYTHON) -m experiments.make_demo_data --data_dir=$(DEMO_DATA)
@@ -19,8 +19,20 @@ demo: $(VENV)/installed
 demo-distributed: $(VENV)/installed
 	$(PYTHON) -m experiments.demo_distributed --data_dir=$(DEMO_DATA) --output_dir=$(DEMO_RUN)_distributed
 
+PYTEST := $(PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 test: $(VENV)/installed lint
-	$(PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
+	$(PYTEST)
+
+# What needs neither a script nor a training: under two minutes on two cores.
+test-fast: $(VENV)/installed lint
+	$(PYTEST) -m "not slow"
+
+# What depends on TensorFlow's kernels, with oneDNN's and without: newer processors use them by default, older ones do not.
+test-onednn: $(VENV)/installed
+	for onednn in 0 1; do \
+		TF_ENABLE_ONEDNN_OPTS=$$onednn $(PYTEST) tests/layers tests/experiments/training tests/experiments/export \
+			tests/test_goldens.py || exit 1; \
+	done
 
 # Eight minutes on idle cores. FUZZ="--target=decode_tfio --inputs=100 --seed=1" for less; see tests/fuzz/__main__.py.
 fuzz: $(VENV)/installed

@@ -9,7 +9,7 @@ from support.audio import music, write_mp3
 
 from experiments.builders.model import build_model
 from experiments.settings import Settings
-from experiments.training.loop import make_train_step
+from experiments.training.step import make_train_step
 from layers.front_ends.log_mel import LogMelSpectrogram
 from pipeline.dataset import train_dataset
 from pipeline.decoding.soundfile_decoder import decode_crop
