@@ -9,11 +9,12 @@ import numpy as np
 
 from pipeline.demo.instruments import ArtistSound, draw_artist_sound
 
-TRACKS_PER_SPLIT = {"training": 36, "validation": 10, "test": 14}  # of each style
+TRACKS_PER_SPLIT = {"training": 34, "validation": 10, "test": 16}  # of each style
 ARTISTS_PER_SPLIT = {"training": 6, "validation": 4, "test": 5}  # of each style
-# Some labels contradict the sound, as in real collections: those tracks follow another style's recipe.
-OTHER_RECIPES = {"Rock": ("Instrumental",), "Hip-Hop": ("Instrumental",), "Instrumental": ("Rock", "Hip-Hop")}
-AMBIGUOUS_SHARE = {"Rock": 0.07, "Hip-Hop": 0.07, "Instrumental": 0.12}
+# Broad labels are subjective: this share of each style's tracks follows another style's recipe, without a trace of its
+# own, so the best accuracy to expect on test is 42 of 48. No training track does: networks learn such tracks by heart,
+# and then take a few honest ones for them; which ones depends on the seed and on rounding.
+CONTRADICTING_SHARE = {"training": 0.0, "validation": 0.1, "test": 0.125}
 # No track id that FMA's users reported as unreadable lies in this range.
 TRACK_IDS = range(10_000, 16_000)
 
@@ -30,7 +31,7 @@ GENRES = {
 ROOT_IDS = {title: genre_id for genre_id, (parent, title) in GENRES.items() if parent == 0}
 SUB_GENRES = {"Rock": (None, 25, 66), "Hip-Hop": (None, 100, 811), "Instrumental": (None,)}
 SUB_GENRE_SOUNDS: dict[int | None, dict[str, Any]] = {
-    25: {"tempo_position": 0.95, "drive": 11.0},
+    25: {"tempo_position": 0.95, "treble_db": 6.0},
     811: {"voice_level": 0.0},
 }
 
@@ -127,7 +128,7 @@ def plan_tracks(seed: int, tracks_per_split: Mapping[str, int] = TRACKS_PER_SPLI
                 sub_genre_id = SUB_GENRES[style][index % len(SUB_GENRES[style])]
                 sound = replace(draw_artist_sound(rng), **SUB_GENRE_SOUNDS.get(sub_genre_id, {}))
                 artists.append(Artist(artist_id, next(names), next(phrases), sub_genre_id, sound))
-            for position, recipe in enumerate(_draw_recipes(rng, style, count)):
+            for position, recipe in enumerate(_draw_recipes(rng, style, split, count)):
                 number, artist_index = divmod(position, len(artists))
                 tracks.append(
                     Track(
@@ -151,11 +152,13 @@ def _shuffled_names(rng: np.random.Generator, words: tuple[Sequence[str], Sequen
     return iter(rng.permutation([" ".join(pair) for pair in product(*words)]).tolist())
 
 
-def _draw_recipes(rng: np.random.Generator, style: str, count: int) -> list[str]:
+def _draw_recipes(rng: np.random.Generator, style: str, split: str, count: int) -> list[str]:
+    """The recipes of a style's tracks; those that contradict the label take turns between the two other styles."""
     recipes = [style] * count
-    ambiguous = rng.choice(count, size=round(AMBIGUOUS_SHARE[style] * count), replace=False)
-    for turn, position in enumerate(ambiguous):
-        recipes[position] = OTHER_RECIPES[style][turn % len(OTHER_RECIPES[style])]
+    styles = list(ROOT_IDS)
+    contradicting = rng.choice(count, size=round(CONTRADICTING_SHARE[split] * count), replace=False)
+    for turn, position in enumerate(contradicting):
+        recipes[position] = styles[(styles.index(style) + 1 + turn % 2) % 3]
     return recipes
 
 

@@ -1,17 +1,19 @@
 """The demo data set: repeatable, laid out as FMA is, plainly synthetic, careful with what is in its way."""
 
 from ast import literal_eval
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from scipy import signal
 
-from pipeline.demo.dataset import write_demo_data
-from pipeline.demo.plan import GENRES, TRACKS_PER_SPLIT, plan_tracks
-
-pytestmark = pytest.mark.slow
+from pipeline.demo.dataset import CLIP_SECONDS, write_demo_data
+from pipeline.demo.instruments import draw_artist_sound
+from pipeline.demo.plan import GENRES, plan_tracks
+from pipeline.demo.styles import RECIPES, compose
 
 SEED = 3
 FEW_TRACKS = {"training": 1, "validation": 1, "test": 1}  # of each of three styles, and the broken file
@@ -70,6 +72,7 @@ def test_every_clip_but_the_broken_one_decodes_as_planned(demo_dir):
         # Without an Info frame (low bit rates) the encoder's padding of up to four MP3 frames remains.
         assert 0 <= len(waveform) - 10 * sample_rate_hz < 4 * 1152
         assert np.std(waveform) > 0.01
+        assert np.abs(waveform).max() <= 1
         assert (demo_dir / track.path).read_bytes().startswith(b"ID3") == track.encoding.tagged
     with pytest.raises(soundfile.LibsndfileError):
         soundfile.read(demo_dir / broken.path)
@@ -101,17 +104,44 @@ def test_full_plan_keeps_splits_apart(seed):
             "artist_id": track.artist.artist_id,
             "artist": track.artist.name,
             "genre_id": track.genre_ids[-1],
-            "ambiguous": track.recipe != track.style,
         }
         for track in tracks
     )
     assert plan.track_id.is_unique
     counts = plan.groupby("style")["split"].value_counts().unstack()
-    assert all(row.to_dict() == TRACKS_PER_SPLIT for _, row in counts.iterrows())
+    assert counts.index.tolist() == ["Hip-Hop", "Instrumental", "Rock"]
+    assert all(row.to_dict() == {"training": 34, "validation": 10, "test": 16} for _, row in counts.iterrows())
     assert (plan.groupby("artist_id")["split"].nunique() == 1).all()
     assert plan.groupby("artist")["artist_id"].nunique().eq(1).all()
     assert (plan.groupby("split")["genre_id"].nunique() == len(GENRES)).all()  # sub-genres in every split
-    assert plan.groupby("split")["ambiguous"].mean().between(0.08, 0.11).all()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_fixed_share_of_labels_contradicts_the_sound(seed):
+    contradicting = [track for track in plan_tracks(seed)[:-1] if track.recipe != track.style]
+    assert Counter(track.split for track in contradicting) == {"validation": 3, "test": 6}
+    validation = [track for track in contradicting if track.split == "validation"]
+    assert {track.style for track in validation} == {track.recipe for track in validation} == set(RECIPES)
+    # On test, every style once follows every other.
+    assert len({(track.style, track.recipe) for track in contradicting if track.split == "test"}) == 6
+    few = plan_tracks(seed, {"training": 4, "validation": 2, "test": 2})[:-1]
+    assert all(track.recipe == track.style for track in few)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_two_thresholds_tell_the_styles_apart(seed):
+    rng = np.random.default_rng(seed)
+    for style in RECIPES:
+        waveform = compose(style, draw_artist_sound(rng), rng, 22_050, CLIP_SECONDS)
+        assert waveform.shape == (220_500, 2)
+        frequencies_hz, _, spectrum = signal.stft(waveform.mean(axis=1), 22_050, nperseg=1024)
+        power = np.abs(spectrum) ** 2
+        bass_share = power[frequencies_hz < 100].sum() / power.sum()
+        presence_db = 10 * np.log10(power[(frequencies_hz > 3000) & (frequencies_hz < 6000)].sum(axis=0) + 1e-12)
+        dynamics_db = np.percentile(presence_db, 95) - np.percentile(presence_db, 30)
+        # Without drums there is no deep bass; between guitars there is no silence.
+        heard = "Instrumental" if bass_share < 0.005 else "Hip-Hop" if dynamics_db > 15 else "Rock"
+        assert heard == style, (bass_share, dynamics_db)
 
 
 def test_readme_says_synthetic(demo_dir):
