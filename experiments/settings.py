@@ -10,12 +10,7 @@ from experiments.setting_fields import setting, unmet
 from pipeline.catalogs.registry import SOURCES, data_dir_help
 from pipeline.decoding.registry import DECODERS, DEFAULT_DECODER, SERVICE_DECODER, decoder_help
 
-FRONT_ENDS = (
-    "log_mel",
-    "trainable_mel",
-    "pcen",
-    "leaf",
-)  # the names in `layers.front_ends.registry`, which loads TensorFlow
+FRONT_ENDS = ("log_mel", "trainable_mel", "pcen", "leaf")  # as in `layers.front_ends.registry`, which loads TensorFlow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +30,7 @@ class Settings:
     keep_known_bad_clips: bool = setting(
         False, "data", "fma: keep the clips that are known to be empty or wrongly cut."
     )
-    allow_artist_leak: bool = setting(False, "data", "Go on although an artist stands in more than one split.")
+    allow_artist_leak: bool = setting(False, "data", "Go on although an artist is in more than one split.")
     probe_csv: str = setting("", "data", "Leave out the clips that this file (from probe_audio) calls undecodable.")
     max_failure_rate: float = setting(
         0.01, "data", "Share of the files that may be undecodable before a run stops.", minimum=0, maximum=1
@@ -93,7 +88,7 @@ class Settings:
         "Share of each training label that is spread over all labels, 0…1: fewer overconfident errors. Not with "
         "--multi_label, where it would drown rare labels.",
         minimum=0,
-        maximum=1,
+        below=1,
     )
     class_balance: str = setting(
         "none",
@@ -110,7 +105,7 @@ class Settings:
         0.005, "training", "Smallest fall of the validation loss that counts.", minimum=0
     )
     plateau_factor: float = setting(
-        0.8, "training", "Learning rate factor when the validation loss stands still.", minimum=0, below=1
+        0.8, "training", "Learning rate factor when the validation loss stands still.", above=0, below=1
     )
     plateau_patience: int = setting(2, "training", "Epochs without a better validation loss before that.", minimum=0)
     spec_augment_time_masks: int = setting(0, "training", "SpecAugment: masks over frames for each crop.", minimum=0)
@@ -196,6 +191,11 @@ class Settings:
             value = getattr(self, field.name)
             if expected := unmet(field, value):
                 raise ValueError(f"expected {field.name} {expected}, received {value!r}; choose another --{field.name}")
+        if 0 < self.crop_seconds * self.sample_rate_hz < 1:
+            raise ValueError(
+                f"expected crop_seconds of at least one sample, or 0 for whole clips, received {self.crop_seconds}; choose "
+                "another --crop_seconds"
+            )
 
     def as_json(self) -> str:
         """The contents of settings.json."""

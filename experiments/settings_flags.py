@@ -15,7 +15,7 @@ from experiments.setting_fields import range_text
 from experiments.settings import Settings
 from pipeline.decoding.registry import DECODERS, SERVICE_DECODER
 
-flags.disclaim_key_flags()  # the flags belong to the script that defines them, and so stand in its --help
+flags.disclaim_key_flags()  # the flags belong to the script that defines them, and so appear in its --help
 
 
 def define_flags(*groups: str) -> None:

@@ -1,4 +1,4 @@
-"""The order of a training pass: which crop of which clip stands at each place.
+"""The order of a training pass: which crop of which clip comes at each place.
 
 The order has no state: it is a function of seed, epoch and place. So a pass is an exact permutation without a shuffle
 buffer, and may begin at any place.

@@ -81,8 +81,8 @@ def summarise_stages(work: Workload, rates: dict[str, float], cpu_ms: dict[str, 
         cpu_ms: CPU time a clip by name of the pass.
         repeats: passes with the decoder's clocks, of which the median counts.
     """
-    laps = [_decode_by_stage(work) for _ in range(repeats)]
-    alone = {stage: statistics.median(lap[stage] for lap in laps) for stage in DECODE_STAGES}
+    times = [_decode_by_stage(work) for _ in range(repeats)]
+    alone = {stage: statistics.median(repeat[stage] for repeat in times) for stage in DECODE_STAGES}
     # There is no batching without decoding: what it adds.
     alone["batch"] = max(0.0, cpu_ms["to batch"] - cpu_ms[f"to {DECODE_STAGES[-1]}"])
     alone |= {name.removeprefix("only "): ms for name, ms in cpu_ms.items() if name.startswith("only ")}

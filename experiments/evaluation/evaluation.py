@@ -41,7 +41,7 @@ def score_split(
 
     return {
         "clip": score(predictions.truth, predictions.probabilities),
-        "crop": score(predictions.crop_truth, predictions.crop_probabilities),
+        "crop": score(predictions.window_truth, predictions.window_probabilities),
         "failures": predictions.failures,
     }
 

@@ -1,4 +1,4 @@
-"""What a model says of the clips of a split: its crops, and their means by clip."""
+"""What a model says of the clips of a split: its windows, and their means by clip."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class SplitPredictions:
     Attributes:
         tracks: the catalog rows of the decodable clips [clips].
         truth: their class indices [clips]; of clips with several labels 1 for each and 0 for the others [clips, classes].
-        probabilities: the mean over each clip's crops [clips, classes].
-        crop_truth: the same of each crop [crops] or [crops, classes].
-        crop_probabilities: [crops, classes].
+        probabilities: the mean over each clip's windows [clips, classes].
+        window_truth: the same of each window [windows] or [windows, classes].
+        window_probabilities: [windows, classes].
         failures: number of clips that were left out because they, or a part of them, could not be decoded.
     """
 
     tracks: pd.DataFrame
     truth: np.ndarray
     probabilities: np.ndarray
-    crop_truth: np.ndarray
-    crop_probabilities: np.ndarray
+    window_truth: np.ndarray
+    window_probabilities: np.ndarray
     failures: int
 
     @property
@@ -43,20 +43,20 @@ class SplitPredictions:
         return self.truth.ndim == 2
 
     @property
-    def crop_loss(self) -> float:
-        """Mean cross-entropy of the crops in nats; of several labels the mean over them."""
+    def window_loss(self) -> float:
+        """Mean cross-entropy of the windows in nats; of several labels the mean over them."""
         if self.multi_label:
-            chosen = np.where(self.crop_truth, self.crop_probabilities, 1 - self.crop_probabilities)
+            chosen = np.where(self.window_truth, self.window_probabilities, 1 - self.window_probabilities)
         else:
-            chosen = self.crop_probabilities[np.arange(len(self.crop_truth)), self.crop_truth]
+            chosen = self.window_probabilities[np.arange(len(self.window_truth)), self.window_truth]
         return float(-np.log(np.maximum(chosen, keras.config.epsilon())).mean())
 
     @property
-    def crop_accuracy(self) -> float:
-        """Share of crops whose most probable class is the true one; of several labels the share beyond 0.5 as it should."""
+    def window_accuracy(self) -> float:
+        """Share of windows whose most probable class is the true one; of several labels the share beyond 0.5 as it should."""
         if self.multi_label:
-            return float(((self.crop_probabilities > 0.5) == self.crop_truth).mean())
-        return float((self.crop_probabilities.argmax(axis=1) == self.crop_truth).mean())
+            return float(((self.window_probabilities > 0.5) == self.window_truth).mean())
+        return float((self.window_probabilities.argmax(axis=1) == self.window_truth).mean())
 
     def predicted(self, labels: tuple[str, ...], thresholds: np.ndarray | None) -> list[str]:
         """Returns the label that each clip is given.
@@ -103,27 +103,27 @@ def predict_split(
     """
     tracks = catalog.split(split)
     paths = tracks["path"].tolist()
-    crop_rows, crop_probabilities = predict_crops(predict, paths, settings, ledger, f"{split} clips")
+    window_rows, window_probabilities = predict_each_window(predict, paths, settings, ledger, f"{split} clips")
     truth = catalog.targets(tracks)
-    clips, probabilities = mean_by_clip(crop_probabilities, crop_rows)
+    clips, probabilities = mean_by_clip(window_probabilities, window_rows)
     return SplitPredictions(
         tracks=tracks.iloc[clips],
         truth=truth[clips],
         probabilities=probabilities,
-        crop_truth=truth[crop_rows],
-        crop_probabilities=crop_probabilities,
+        window_truth=truth[window_rows],
+        window_probabilities=window_probabilities,
         failures=len(tracks) - len(clips),
     )
 
 
-def predict_crops(
+def predict_each_window(
     predict: Callable[[tf.Tensor], tf.Tensor],
     paths: Sequence[str],
     settings: Settings,
     ledger: FailureLedger,
     description: str,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Runs a function of waveforms over the crops that evaluation takes of each file.
+    """Runs a function of waveforms over the windows that evaluation cuts from each file.
 
     Args:
         predict: from waveforms float32 [batch, samples] to anything of a fixed shape [batch, ...].
@@ -133,8 +133,8 @@ def predict_crops(
         description: what the files are, for the progress bar and the message.
 
     Returns:
-        The place in `paths` of each crop's file, ascending [crops], and what the function says of it [crops, ...].
-        A file of which any crop could not be decoded has none.
+        The place in `paths` of each window's file, ascending [windows], and what the function says of it [windows, ...].
+        A file of which any window could not be decoded has none.
 
     Raises:
         FailureBudgetError: too many files failed.
@@ -159,13 +159,13 @@ def predict_crops(
     readable = np.array([path not in failed for path in paths])
     if not readable.any():
         raise ValueError(f"expected decodable {description}, found none of {len(paths)}; see the failures")
-    crop_rows, crops = np.concatenate(rows), np.concatenate(batches)
-    whole = readable[crop_rows]
-    return crop_rows[whole], crops[whole]
+    window_rows, windows = np.concatenate(rows), np.concatenate(batches)
+    whole = readable[window_rows]
+    return window_rows[whole], windows[whole]
 
 
 def mean_by_clip(probabilities: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Averages crops [crops, classes] that belong to the same clip.
+    """Averages windows [windows, classes] that belong to the same clip.
 
     Returns:
         The clips' rows in ascending order [clips], and their mean probabilities [clips, classes].

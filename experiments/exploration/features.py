@@ -19,7 +19,7 @@ from experiments.builders.clips import stream_clips
 from experiments.builders.data import prepare
 from experiments.builders.model import build_front_end
 from experiments.exploration.plots import GenreImages, plot_components, plot_genres
-from experiments.runs.failures import FAILURES_FILE, describe_failures, write_failures
+from experiments.runs.failures import describe_failures, write_failures
 from experiments.settings import Settings, require_one_label
 from layers.front_ends.log_mel import LogMelSpectrogram
 from pipeline.catalogs.splits import artist_groups
@@ -88,7 +88,7 @@ def explore(
         vectors = np.stack(kept)
         projected = (components.transform(vectors) if vector == "statistics" else vectors)[:, :2]
     finally:
-        failures = output_dir / FAILURES_FILE
+        failures = output_dir / "failures.csv"
         write_failures(failures, ledger, catalog)
         print(describe_failures(failures, ledger, catalog))
     shown = tracks.iloc[places].reset_index(drop=True)

@@ -46,7 +46,7 @@ def export_run(
 
     Args:
         run_dir: of a finished run.
-        export_dir: the SavedModel; other formats stand beside it.
+        export_dir: the SavedModel; other formats are written beside it.
         formats: names in `FORMATS`, "saved_model" among them.
         overwrite: whether earlier exports of the same names are replaced.
 
@@ -54,7 +54,7 @@ def export_run(
         The path of each format.
 
     Raises:
-        ValueError: the run cannot be exported, or something else stands in the place.
+        ValueError: the run cannot be exported, or something else is in the place.
         OSError: it cannot be written.
         ExportCheckError: an export differs from the run; nothing is left of it.
     """

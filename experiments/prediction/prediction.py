@@ -17,7 +17,7 @@ from pipeline.failures import FailureLedger
 from pipeline.storage.audio_files import find_audio
 from pipeline.storage.clips import read_clip
 
-_BATCH_CROPS = 16
+_BATCH_WINDOWS = 16
 _BATCH_FILES = 8
 
 
@@ -63,7 +63,7 @@ def predict_files(
 ) -> Iterator[FilePrediction]:
     """Predicts files in their order; one that cannot be decoded is a prediction with an error."""
     if model.classify is not None:
-        yield from _predict_crops(model, model.classify, paths, decoder)
+        yield from _predict_windows(model, model.classify, paths, decoder)
     elif model.classify_mp3 is not None:
         yield from _predict_mp3(model.classify_mp3, paths)
 
@@ -73,7 +73,7 @@ def window_edges(path: str, count: int, crop_seconds: float) -> np.ndarray:
     return windows.window_edges(read_info(path).duration_seconds, count, crop_seconds)
 
 
-def _predict_crops(
+def _predict_windows(
     model: ExportedModel, classify: Classify, paths: Sequence[str], decoder: str
 ) -> Iterator[FilePrediction]:
     ledger = FailureLedger(len(paths), max_failure_rate=1.0)
@@ -82,26 +82,26 @@ def _predict_crops(
         ledger,
         sample_rate_hz=model.metadata["sample_rate_hz"],
         crop_seconds=model.metadata["crop_seconds"],
-        batch_size=_BATCH_CROPS,
+        batch_size=_BATCH_WINDOWS,
         decoder=decoder,
     )
-    crops: list[np.ndarray] = []  # of the file that is being collected
+    windows: list[np.ndarray] = []  # of the file that is being collected
 
     def finish(row: int) -> FilePrediction:
-        probabilities = np.array(crops)
-        crops.clear()
+        probabilities = np.array(windows)
+        windows.clear()
         if paths[row] in failures:
             return FilePrediction(paths[row], probabilities[:0], failures[paths[row]].reason)
         return FilePrediction(paths[row], probabilities)
 
     row = 0
-    for waveforms, crop_rows in iterate(dataset, ledger):
+    for waveforms, window_rows in iterate(dataset, ledger):
         failures = ledger.failures
-        for crop_row, probabilities in zip(crop_rows.numpy(), classify(waveforms.numpy()), strict=True):
-            while row < crop_row:
+        for window_row, probabilities in zip(window_rows.numpy(), classify(waveforms.numpy()), strict=True):
+            while row < window_row:
                 yield finish(row)
                 row += 1
-            crops.append(probabilities)
+            windows.append(probabilities)
     failures = ledger.failures
     for last in range(row, len(paths)):
         yield finish(last)

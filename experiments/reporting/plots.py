@@ -27,7 +27,7 @@ _IMAGE_WIDTH = 720  # pixels of a clip's log-mel image
 
 
 class Axes:
-    """The axes of a plot in SVG: where a value stands, in the SVG's units from its upper left corner.
+    """The axes of a plot in SVG: where a value is drawn, in the SVG's units from its upper left corner.
 
     Args:
         x_range: first and last value of the horizontal axis.
@@ -43,17 +43,17 @@ class Axes:
         self.x_ticks, self.y_ticks = _ticks(*x_range, whole_x), _ticks(*y_range)
 
     def x(self, value: float) -> float:
-        """Returns where a value of the horizontal axis stands."""
+        """Returns where a value of the horizontal axis is drawn."""
         low, high = self._x_range
         return round(float(self.left + (value - low) / ((high - low) or 1) * (self.right - self.left)), 1)
 
     def y(self, value: float) -> float:
-        """Returns where a value of the vertical axis stands."""
+        """Returns where a value of the vertical axis is drawn."""
         low, high = self._y_range
         return round(float(self.bottom - (value - low) / ((high - low) or 1) * (self.bottom - self.top)), 1)
 
     def points(self, xs: Sequence[float], ys: Sequence[float]) -> str:
-        """Returns where pairs of values stand, as a polyline's `points`."""
+        """Returns where pairs of values are drawn, as a polyline's `points`."""
         return " ".join(f"{self.x(x)},{self.y(y)}" for x, y in zip(xs, ys, strict=True))
 
 

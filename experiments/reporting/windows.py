@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.builders.model import build_front_end
-from experiments.evaluation.splits import make_predict_function, predict_crops
+from experiments.evaluation.splits import make_predict_function, predict_each_window
 from experiments.prediction.prediction import window_edges
 from experiments.settings import Settings
 from layers.front_ends.registry import find_front_end
@@ -57,8 +57,8 @@ def predict_windows(model: keras.Model, paths: Sequence[str], settings: Settings
     if there:
         predict = make_predict_function(model, settings.jit_compile)
         try:
-            rows, windows = predict_crops(predict, there, settings, ledger, "clips")
-            _, images = predict_crops(make_image_function(model, settings), there, settings, ledger, "images")
+            rows, windows = predict_each_window(predict, there, settings, ledger, "clips")
+            _, images = predict_each_window(make_image_function(model, settings), there, settings, ledger, "images")
         except ValueError:
             if len(ledger.failures) < len(set(paths)):
                 raise

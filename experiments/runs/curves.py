@@ -42,7 +42,7 @@ class LearningCurves:
 
     @property
     def epoch_range(self) -> tuple[float, float]:
-        """The ends of the horizontal axis; a single epoch stands in its middle."""
+        """The ends of the horizontal axis; a single epoch is in its middle."""
         margin = 0.5 if len(self.epochs) == 1 else 0
         return min(self.epochs) - margin, max(self.epochs) + margin
 

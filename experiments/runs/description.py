@@ -13,6 +13,7 @@ import keras
 from experiments import __version__
 from experiments.runs.run import Run
 from layers.front_ends.registry import find_front_end
+from pipeline.catalogs.registry import SOURCES
 
 _LIBRARIES = ("tensorflow", "keras", "kapre", "numpy", "soundfile", "soxr")
 
@@ -47,7 +48,7 @@ def describe_run(run: Run, model: keras.Model) -> dict[str, Any]:
         "parameters": model.count_params(),
         "training_data": {
             "dataset": settings.dataset,
-            "subset": settings.subset if settings.dataset == "fma" else None,
+            "subset": settings.subset if SOURCES[settings.dataset].has_subsets else None,
             "genres": list(settings.genres),
             "clips": data["clips"],
             "catalog_sha256": data["sha256"],

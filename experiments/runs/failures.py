@@ -11,7 +11,7 @@ from pipeline.catalogs.probe import probe_file
 from pipeline.failures import FailureLedger
 from pipeline.storage.atomic import atomic_write
 
-FAILURES_FILE = "failures.csv"
+COLUMNS = ("track_id", "path", "split", "label", "reason", "occurrences")
 
 
 def write_failures(path: Path, ledger: FailureLedger, catalog: Catalog) -> None:
@@ -22,7 +22,7 @@ def write_failures(path: Path, ledger: FailureLedger, catalog: Catalog) -> None:
         open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         writer = csv.writer(file)
-        writer.writerow(("track_id", "path", "split", "label", "reason", "occurrences"))
+        writer.writerow(COLUMNS)
         for failed, failure in ledger.failures.items():
             track_id, split, label = rows.loc[failed]
             writer.writerow((track_id, failed, split, label, failure.reason, failure.occurrences))
@@ -32,8 +32,17 @@ def read_failures(path: Path) -> list[dict[str, str]]:
     """Returns the rows of a failures.csv, each by the names of its columns; none if there is no such file."""
     if not path.is_file():
         return []
-    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return list(csv.DictReader(file))
+    try:
+        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+            rows = csv.DictReader(file)
+            if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
+                raise ValueError(f"no column {', '.join(missing)}")
+            return list(rows)
+    except (OSError, ValueError, csv.Error) as error:
+        raise ValueError(
+            f"expected the run's undecodable files in {path}, but they cannot be read: {error}; remove it, and the next "
+            "training or evaluation finds them again"
+        ) from error
 
 
 def restore_failures(path: Path, ledger: FailureLedger, paths: Iterable[str]) -> None:

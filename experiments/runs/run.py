@@ -156,7 +156,7 @@ class Run:
 
         try:
             return keras.models.load_model(path, compile=False)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(f"expected a Keras model at {path}, but it cannot be read: {error}") from error
 
     def write_model(self, model: keras.Model) -> None:
@@ -176,6 +176,7 @@ class Run:
             history = pd.read_csv(path, float_precision="round_trip")
             if not set(_HISTORY_COLUMNS) <= set(history.columns):
                 raise ValueError(f"its columns are {', '.join(history.columns)}")
+            history[list(_HISTORY_COLUMNS)].astype(float)
             return history
         except (OSError, ValueError) as error:
             raise ValueError(
@@ -220,7 +221,7 @@ class Run:
     def write_predictions(self, table: pd.DataFrame) -> None:
         """Writes predictions.csv, of the columns that `predictions` returns.
 
-        Texts stand in it as they are in the data: one that begins with = is a formula to a spreadsheet, unless imported as
+        Texts are written as they are in the data: one that begins with = is a formula to a spreadsheet, unless imported as
         text.
         """
         with atomic_write(self.path("predictions.csv")) as temporary:
@@ -269,9 +270,18 @@ class Run:
 
     @property
     def baseline(self) -> dict[str, Any] | None:
-        """What a run of a baseline without a network has instead of model and history; None: the run is of a network."""
+        """What a run of a baseline without a network has instead of model and history; None: the run is of a network.
+
+        Raises:
+            ValueError: baseline.json is damaged.
+        """
         path = self.path("baseline.json")
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"expected a baseline in {path}, but it cannot be read: {error}; {_FINISH}") from error
 
     def write_baseline(self, description: dict[str, Any]) -> None:
         """Writes baseline.json: hyperparameters, temperature, parameters, training_seconds, latency_ms."""

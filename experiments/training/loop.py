@@ -133,7 +133,7 @@ def _fit(
         share_failures(cluster, ledger, known)
         validation = predict_split(predict, catalog, "validation", settings, ledger)
         known = ledger.failures
-        row |= {"val_loss": validation.crop_loss, "val_accuracy": validation.crop_accuracy}
+        row |= {"val_loss": validation.window_loss, "val_accuracy": validation.window_accuracy}
         row |= _clip_scores(validation, catalog)
         row = cluster.from_chief(row)
         if not math.isfinite(row["val_loss"]):

@@ -67,6 +67,15 @@ def _check_noise(settings: Mapping[str, Any]) -> None:
         )
 
 
+def _check_masks(settings: Mapping[str, Any]) -> None:
+    for axis in ("time", "mel"):
+        masks, width = (settings[f"spec_augment_{axis}_{what}"] for what in ("masks", "width"))
+        if masks and not width:
+            raise ValueError(
+                f"expected spec_augment_{axis}_width of at least 1 with spec_augment_{axis}_masks={masks}, received 0"
+            )
+
+
 # From the source to the recording: what is played, the room, the level, and then the noise, at its ratio to all that.
 # Draws follow from the position among those that are on: one that is off does not change the draws of the others.
 AUGMENTATIONS: dict[str, Augmentation] = {
@@ -104,6 +113,7 @@ AUGMENTATIONS: dict[str, Augmentation] = {
             "mel_width": "spec_augment_mel_width",
             "seed": "seed",
         },
+        check=_check_masks,
     ),
 }
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from pipeline.catalogs.catalog import Catalog, CatalogError, read_table
 from pipeline.decoding.soundfile_decoder import DecodeError, decode_blocks, read_info
+from pipeline.storage.atomic import atomic_write
 from pipeline.storage.clips import clip_size
 
 Progress = Callable[[Iterable, int], Iterable]
@@ -85,12 +86,10 @@ def probe_files(paths: Iterable[str], output: str | Path, progress: Progress = l
             known[result.path] = {name: str(value) for name, value in dataclasses.asdict(result).items()}
             writer.writerow(known[result.path])
             file.flush()
-    complete = output.with_name(output.name + ".complete")
-    with open(complete, "w", encoding="utf-8", newline="") as file:
+    with atomic_write(output) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, FIELDS)
         writer.writeheader()
         writer.writerows(known[path] for path in paths)
-    os.replace(complete, output)
     partial.unlink()
     return output
 

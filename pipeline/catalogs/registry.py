@@ -26,12 +26,14 @@ class Source:
             set; its other parameters are named after settings.
         data_dir: what its place must be, in words for the flag --data_dir.
         seed_splits: whether the seed decides which split a clip is in, unless a table says so.
+        has_subsets: whether `--subset` chooses among its tracks.
         is_packed: whether its clips are copies that `pack_records` made of another data set's.
     """
 
     loader: str
     data_dir: str
     seed_splits: bool = False
+    has_subsets: bool = False
     is_packed: bool = False
 
     def load_function(self) -> Callable[..., Catalog]:
@@ -43,7 +45,7 @@ class Source:
 _FMA_FOLDER = "folder with fma_metadata/ and fma_small/ …"
 
 SOURCES: dict[str, Source] = {
-    "fma": Source("pipeline.catalogs.fma:load_fma", _FMA_FOLDER),
+    "fma": Source("pipeline.catalogs.fma:load_fma", _FMA_FOLDER, has_subsets=True),
     "folders": Source("pipeline.catalogs.folders:load_folders", "root of <label>/**/*.mp3", seed_splits=True),
     "csv": Source(
         "pipeline.catalogs.table:load_csv",

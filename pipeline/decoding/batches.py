@@ -87,22 +87,22 @@ def window_crops(table: tf.Tensor, crop_seconds: float, decoder: str, workers: i
     def count_in_python(path: bytes) -> np.int64:
         return np.int64(module.count_windows(os.fsdecode(path), crop_seconds))
 
-    def count(row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def count_windows(row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         if get_decoder(decoder).is_graph_native:
             return row, module.count_windows(table[row], crop_seconds)
         windows_of_clip = tf.numpy_function(count_in_python, [table[row]], tf.int64, stateful=False)
         return row, tf.ensure_shape(windows_of_clip, [])
 
-    def spread(row: tf.Tensor, count: tf.Tensor) -> tf.data.Dataset:
-        float_count = tf.cast(count, tf.float32)
+    def spread(row: tf.Tensor, num_windows: tf.Tensor) -> tf.data.Dataset:
+        float_count = tf.cast(num_windows, tf.float32)
 
         def place(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             return row, windows.window_position(tf.cast(index, tf.float32), float_count, tf.math)
 
-        return tf.data.Dataset.range(count).map(place)
+        return tf.data.Dataset.range(num_windows).map(place)
 
     rows = tf.data.Dataset.range(len(table))
-    return rows.map(count, num_parallel_calls=workers).flat_map(spread)
+    return rows.map(count_windows, num_parallel_calls=workers).flat_map(spread)
 
 
 def _decode_batch(

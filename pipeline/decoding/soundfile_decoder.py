@@ -192,7 +192,7 @@ def _read_excerpt(crop: _Crop, buffers: Buffers) -> tuple[np.ndarray, AudioInfo]
 def _read_sum(
     sound: soundfile.SoundFile, start: int, wanted: int, buffers: Buffers, on_stage: OnStage, skip: int = 0
 ) -> np.ndarray:
-    """Reads the sum of the channels from where the file stands; pads it with zeros within the tolerance.
+    """Reads the sum of the channels from the file's current position; pads it with zeros within the tolerance.
 
     Args:
         sound: the file; its position is `skip` samples before the crop.

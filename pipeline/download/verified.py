@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from pipeline.download.resumable import BLOCK_BYTES, ByteProgress, new_sha1, no_progress
+from pipeline.storage.atomic import write_text
 
 Result = TypeVar("Result")
 _BATCH = 256  # files under way at most
@@ -42,10 +43,7 @@ def record_path(folder: Path) -> Path:
 def write_record(folder: Path, files: Mapping[str, VerifiedFile]) -> None:
     """Writes a folder's record, once its files are on the disk."""
     os.sync()  # the record must not outlive the files when the power fails
-    path = record_path(folder)
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text("".join(f"{file.sha1} {file.size} {name}\n" for name, file in files.items()), encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(record_path(folder), "".join(f"{file.sha1} {file.size} {name}\n" for name, file in files.items()))
 
 
 def read_record(folder: Path) -> dict[str, VerifiedFile]:

@@ -142,7 +142,7 @@ def test_readme_runs(small_fma, tmp_path: Path):
             if script in ("make_demo_data", "download_fma"):  # which take longer than this test should
                 words = [*words[:3], *(word.replace("data/demo", "data/unused") for word in words[3:]), "--help"]
             if script == "data_service" or any(word.startswith("--data_service=") for word in words):
-                words.append("--help")  # tests/test_service.py runs servers
+                words.append("--help")  # tests/pipeline/service/test_service.py runs servers
             few = [*small, *as_flags(clips=12, repeats=1, rounds=1, batch_size=4)]
             extra = {
                 "train": small,

@@ -62,7 +62,7 @@ def test_settings_that_were_edited_by_hand(name: str, value: object, message: st
         ("batch_size", [0, -1, 2.0, True], [1, 10**9]),
         ("crop_seconds", [-0.1, float("nan"), float("inf"), None], [0, 0.0, 1e9]),
         ("max_failure_rate", [-0.1, 1.1, float("nan")], [0, 1, 0.5]),
-        ("plateau_factor", [1, 1.0, -0.1], [0.0, 0.999]),
+        ("plateau_factor", [1, 1.0, 0.0, -0.1], [0.001, 0.999]),
         ("learning_rate", [0, 0.0, float("-inf")], [1e-30, 1e30]),
         ("fmax_hz", [0, float("inf")], [None, 1e-3]),
         ("noise_snr_db_min", [float("-inf"), float("nan")], [None, -100]),
@@ -92,7 +92,7 @@ def test_flags_show_and_have_the_same_ranges():
             )
         settings_flags.define_flags("training")
     assert values["batch_size"].help.endswith("Range: at least 1.")
-    assert values["label_smoothing"].help.endswith("Range: between 0 and 1.")
+    assert values["label_smoothing"].help.endswith("Range: of at least 0 and below 1.")
     values(["program", "--batch_size=0"])
     with pytest.raises(ValueError, match="expected batch_size of at least 1, received 0; choose another --batch_size"):
         settings_flags.settings_from_flags(values)

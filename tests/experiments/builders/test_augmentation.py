@@ -122,3 +122,8 @@ def test_a_new_augmentation_is_one_line(settings, rng, monkeypatch: pytest.Monke
     model = build_model(replace(settings, spec_augment_time_masks=1), 3)
     names = [layer.name for layer in model.layers]
     assert names[names.index("spec_augment") + 1] == "same"
+
+
+def test_masks_without_width_are_refused():
+    with pytest.raises(ValueError, match="expected spec_augment_mel_width of at least 1 with spec_augment_mel_masks=2"):
+        augmentation.image_augmentations(Settings(spec_augment_mel_masks=2, spec_augment_mel_width=0))

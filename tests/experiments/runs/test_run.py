@@ -177,3 +177,22 @@ def test_reading_a_run_needs_no_tensorflow(run: Run):
     )
     command = [sys.executable, "-c", code, run.directory]
     assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "contents", "read", "message"),
+    [
+        ("failures.csv", "a,b\n1,2\n", lambda run: run.failures, "undecodable files in .*no column track_id"),
+        ("baseline.json", "{", lambda run: run.baseline, "expected a baseline in .*baseline.json"),
+        (
+            "history.csv",
+            "epoch,loss,accuracy,val_loss,val_accuracy,seconds\n1,1,1,high,1,1\n",
+            lambda run: run.history,
+            "history of the training",
+        ),
+    ],
+)
+def test_damage_is_one_message(tmp_path: Path, name: str, contents: str, read, message: str):
+    (tmp_path / name).write_text(contents)
+    with pytest.raises(ValueError, match=message):
+        read(Run(tmp_path))

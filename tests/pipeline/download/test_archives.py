@@ -12,6 +12,7 @@ import pytest
 from fuzz.archive_targets import check_archive, make_archive
 from support.archives import checksums, pack
 
+from pipeline.download.archive_rules import check_members
 from pipeline.download.archives import ArchiveError, extract
 from pipeline.download.verified import read_record, record_path, wrong_files
 
@@ -234,18 +235,6 @@ def test_permissions_are_not_taken_over(tmp_path: Path):
     assert (tmp_path / "fma_small" / "x.mp3").stat().st_mode & 0o7111 == 0
 
 
-def test_a_name_is_a_file_and_a_folder(tmp_path: Path):
-    with pytest.raises(ArchiveError, match=r"expected to write .*fma_small/x"):
-        extract(hostile(tmp_path / "fma_small.zip", "fma_small/x", "fma_small/x/y"))
-    assert not record_path(tmp_path / "fma_small").exists()
-
-
-@pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
-def test_of_two_files_of_a_name_one_is_written(tmp_path: Path):
-    extract(hostile(tmp_path / "fma_small.zip", "fma_small/x.mp3", "fma_small/x.mp3"))
-    assert everything_below(tmp_path / "fma_small") == {"checksums": b"", "x.mp3": b"evil"}
-
-
 def edited(path: Path, name: str, **fields: int) -> Path:
     """Changes fields of a member's entry in the table of contents, and in its own header where that has them."""
     places = {"flag_bits": (8, 6, "<H"), "compress_type": (10, 8, "<H"), "CRC": (16, 14, "<L")}
@@ -338,3 +327,29 @@ def test_odd_and_damaged_archives(tmp_path: Path):
     """A few of what `check_archive` can try."""
     ended = [check_archive(tmp_path, make_archive(random.Random(f"archive {i}"))) for i in range(60)]
     assert 10 < ended.count("extracted") < 50
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
+@pytest.mark.parametrize("second", ["a.mp3", "A.mp3", "a.mp3/b.mp3"])
+def test_two_files_in_one_place_are_refused(tmp_path: Path, second: str):
+    path = tmp_path / "fma_small.zip"
+    for names in (("a.mp3", second), (second, "a.mp3")):
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in names:
+                archive.writestr(f"fma_small/{name}", b"1")
+        with zipfile.ZipFile(path) as archive, pytest.raises(ArchiveError, match="another member has its place"):
+            check_members(archive, "fma_small")
+
+
+@pytest.mark.parametrize("name", ["a\u00a0b.mp3", "a\u3000b.mp3", "\ue000.mp3", "Bj\u00f6rk.mp3"])
+def test_spaces_of_any_script_are_names(tmp_path: Path, name: str):
+    path = pack(tmp_path / "fma_small.zip", {name: b"1"})
+    with zipfile.ZipFile(path) as archive:
+        assert name in check_members(archive, "fma_small")
+
+
+@pytest.mark.parametrize("character", ["\n", "\x1b", "\u202e", "\u2028"])
+def test_characters_that_steer_a_terminal_are_refused(tmp_path: Path, character: str):
+    path = pack(tmp_path / "fma_small.zip", {f"a{character}b.mp3": b"1"})
+    with zipfile.ZipFile(path) as archive, pytest.raises(ArchiveError, match="control characters"):
+        check_members(archive, "fma_small")
