@@ -92,7 +92,7 @@ def test_flags_show_and_have_the_same_ranges():
             )
         settings_flags.define_flags("training")
     assert values["batch_size"].help.endswith("Range: at least 1.")
-    assert values["label_smoothing"].help.endswith("Range: of at least 0 and below 1.")
+    assert values["label_smoothing"].help.endswith("Range: at least 0 and below 1.")
     values(["program", "--batch_size=0"])
     with pytest.raises(ValueError, match="expected batch_size of at least 1, received 0; choose another --batch_size"):
         settings_flags.settings_from_flags(values)
