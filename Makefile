@@ -69,7 +69,8 @@ lock:
 clean:
 	rm -rf $(DEMO_DATA) $(DEMO_RUN) $(DEMO_RUN)_distributed $(DEMO_EXPORT) .pytest_cache .ruff_cache .mypy_cache
 
-# The first of these that runs and is 3.11 or 3.12 (a name on the PATH may be a shim that does not).
+# The first of these that runs and is 3.11 or 3.12 (a name on the PATH may be a shim that does not). A link to another
+# checkout's environment is removed, which --clear would empty.
 $(VENV)/installed: requirements.lock
 	@for python in python3 python3.12 python3.11 python; do \
 		if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then \
@@ -82,6 +83,7 @@ $(VENV)/installed: requirements.lock
 	fi; \
 	set -e; \
 	echo "Setting up $(VENV) with $$("$$found" --version) (about 3 GB; minutes the first time only)"; \
+	if [ -L $(VENV) ]; then rm $(VENV); fi; \
 	"$$found" -m venv --clear $(VENV); \
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock; \
 	touch $@
