@@ -1,5 +1,6 @@
 """The registry of decoders: every entry keeps its promises, and a new entry is all that a new decoder takes."""
 
+import inspect
 import sys
 import types
 from pathlib import Path
@@ -11,7 +12,7 @@ import tensorflow as tf
 import pipeline.decoding
 from pipeline.dataset import eval_dataset, train_dataset
 from pipeline.decoding import soundfile_decoder
-from pipeline.decoding.decoder import DecodeError, Decoder
+from pipeline.decoding.decoder import DecodeError, Decoder, GraphDecoder, PythonDecoder
 from pipeline.decoding.registry import DECODERS, DEFAULT_DECODER, SERVICE_DECODER, get_decoder
 from pipeline.failures import FailureLedger
 
@@ -72,3 +73,14 @@ def test_a_new_decoder_is_a_module_and_an_entry(monkeypatch):
         train_dataset(["1"], [0], ledger, decoder="number", delivery=lambda numbered, decode_step: numbered)
     with pytest.raises(ValueError, match="expected decoder to be one of soundfile, tfio, number, received 'ffmpeg'"):
         get_decoder("ffmpeg")
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_a_decoder_offers_what_its_protocol_says(name: str):
+    decoder = DECODERS[name]
+    protocol = GraphDecoder if decoder.is_graph_native else PythonDecoder
+    methods = {key: method for key, method in vars(protocol).items() if not key.startswith("_")}
+    assert {"decode_crop", "count_windows"} <= set(methods)
+    for key, method in methods.items():
+        _, *expected = inspect.signature(method).parameters
+        assert list(inspect.signature(getattr(decoder.load(), key)).parameters)[: len(expected)] == expected
