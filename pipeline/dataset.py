@@ -105,7 +105,7 @@ def train_dataset(
         return order.draw(batch * batch_size + size * part // parts + own_place % own_size)
 
     def decoded(crops: tf.data.Dataset) -> tf.data.Dataset:
-        return decoded_batches(crops, table, sample_rate_hz, crop_samples, own_size, decoder, workers)
+        return decoded_batches(crops, table, sample_rate_hz, crop_samples, own_size, decoder, workers, ledger.remark)
 
     def decode_step(step: tf.Tensor) -> Batch:
         first = (first_step + step) * own_size
@@ -173,11 +173,9 @@ def eval_dataset(
     workers = decode_workers or default_workers()
     table = path_table(paths)
     crops = window_crops(table, crop_seconds, decoder, workers)
-    return _stream(
-        decoded_batches(crops, table, sample_rate_hz, crop_samples, batch_size if crop_samples else 1, decoder, workers)
-        .map(drop_failures(paths, ledger))
-        .filter(not_empty)
-    )
+    own_size = batch_size if crop_samples else 1
+    batches = decoded_batches(crops, table, sample_rate_hz, crop_samples, own_size, decoder, workers, ledger.remark)
+    return _stream(batches.map(drop_failures(paths, ledger)).filter(not_empty))
 
 
 def default_workers() -> int:

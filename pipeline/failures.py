@@ -1,4 +1,4 @@
-"""The ledger of files that could not be decoded, and the budget past which a run stops."""
+"""The ledger of files that could not be decoded, or not in full, and the budget past which a run stops."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ class FailureLedger:
         self.total_files = total_files
         self.max_failure_rate = max_failure_rate
         self._failures: dict[str, Failure] = {}
+        self._remarks: dict[str, str] = {}
         self._lock = threading.Lock()
 
     @property
@@ -54,6 +55,24 @@ class FailureLedger:
         """A copy of the failures by path, in order of path."""
         with self._lock:
             return {path: dataclasses.replace(self._failures[path]) for path in sorted(self._failures)}
+
+    @property
+    def remarks(self) -> dict[str, str]:
+        """A copy of the remarks on files that could be decoded, by path, in order of path."""
+        with self._lock:
+            return {path: self._remarks[path] for path in sorted(self._remarks) if path not in self._failures}
+
+    def remark(self, path: str, text: str) -> None:
+        """Notes what the user should know of a file that can be decoded, such as that a part of it is not used.
+
+        A remark does not count against the budget.
+
+        Args:
+            path: the file.
+            text: the remark.
+        """
+        with self._lock:
+            self._remarks[path] = text
 
     def record(self, path: str, reason: str, occurrences: int = 1) -> None:
         """Records a failed file; of a file that failed before, adds the occurrences and keeps the first reason.

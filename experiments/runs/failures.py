@@ -1,4 +1,4 @@
-"""failures.csv: the files that could not be decoded, written and read in one place."""
+"""failures.csv: the files that could not be decoded, or not in full, written and read in one place."""
 
 from __future__ import annotations
 
@@ -14,18 +14,23 @@ from pipeline.storage.atomic import atomic_write
 COLUMNS = ("track_id", "path", "split", "label", "reason", "occurrences")
 
 
-def write_failures(path: Path, ledger: FailureLedger, catalog: Catalog) -> None:
-    """Writes failures.csv: track_id, path, split, label, reason, occurrences (crops asked for in vain)."""
+def write_failures(csv_path: Path, ledger: FailureLedger, catalog: Catalog) -> None:
+    """Writes failures.csv: track_id, path, split, label, reason, occurrences (crops asked for in vain).
+
+    A file that could be decoded, but of which a part is not used, has 0 occurrences.
+    """
     rows = catalog.tracks.drop_duplicates("path").set_index("path")[["track_id", "split", "label"]]
     with (
-        atomic_write(path) as temporary,
+        atomic_write(csv_path) as temporary,
         open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        for failed, failure in ledger.failures.items():
-            track_id, split, label = rows.loc[failed]
-            writer.writerow((track_id, failed, split, label, failure.reason, failure.occurrences))
+        problems = {path: (failure.reason, failure.occurrences) for path, failure in ledger.failures.items()}
+        problems |= {path: (remark, 0) for path, remark in ledger.remarks.items()}
+        for path, (reason, occurrences) in sorted(problems.items()):
+            track_id, split, label = rows.loc[path]
+            writer.writerow((track_id, path, split, label, reason, occurrences))
 
 
 def read_failures(path: Path) -> list[dict[str, str]]:
@@ -58,15 +63,18 @@ def restore_failures(path: Path, ledger: FailureLedger, paths: Iterable[str]) ->
     """
     known = set(paths)
     for row in read_failures(path):
-        if row["path"] in known and not probe_file(row["path"]).decodable:
+        if row["path"] in known and row["occurrences"] == "0":
+            ledger.remark(row["path"], row["reason"])
+        elif row["path"] in known and not probe_file(row["path"]).decodable:
             ledger.record(row["path"], row["reason"], int(row["occurrences"]))
 
 
 def describe_failures(path: Path, ledger: FailureLedger, catalog: Catalog) -> str:
     """Returns one line that counts the undecodable files by label and names the file that lists them."""
-    failed = ledger.failures
+    failed, remarks = ledger.failures, ledger.remarks
+    more = f"; of {len(remarks)} more a part is not used: see {path}" if remarks else ""
     if not failed:
-        return "every file could be decoded"
+        return f"every file could be decoded{more}"
     labels = catalog.label_names(catalog.tracks[catalog.tracks["path"].isin(failed)].drop_duplicates("path"))
     counts = ", ".join(f"{label} {count}" for label, count in labels.value_counts().sort_index().items())
-    return f"{len(failed)} file{'s' * (len(failed) > 1)} could not be decoded ({counts}): see {path}"
+    return f"{len(failed)} file{'s' * (len(failed) > 1)} could not be decoded ({counts}): see {path}{more}"

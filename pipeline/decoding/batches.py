@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ from pipeline.decoding.decoder import DecodeError, PythonDecoder
 from pipeline.decoding.registry import get_decoder
 
 Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # waveform [batch, samples], row [batch], error [batch], "" for none
+
+OnRemark = Callable[[str, str], object]  # of a path, and what its user should know
 
 
 def path_table(paths: Sequence[str]) -> tf.Tensor:
@@ -29,6 +33,7 @@ def decoded_batches(
     batch_size: int,
     decoder: str,
     workers: int,
+    on_remark: OnRemark | None = None,
 ) -> tf.data.Dataset:
     """Decodes crops to batches.
 
@@ -42,6 +47,7 @@ def decoded_batches(
         batch_size: crops a batch.
         decoder: name in the registry.
         workers: parallel decodes.
+        on_remark: called with a path and what its user should know of the file, by decoders that run as Python code.
 
     Returns:
         A dataset of `Batch`.
@@ -56,7 +62,7 @@ def decoded_batches(
         # Declared stateless: a stateful op would lose its parallelism under op determinism, and this one is a function
         # of its inputs.
         waveform, error = tf.numpy_function(
-            lambda paths, positions: _decode_batch(module, sample_rate_hz, crop_samples, paths, positions),
+            lambda paths, positions: _decode_batch(module, sample_rate_hz, crop_samples, paths, positions, on_remark),
             [tf.gather(table, row), position],
             [tf.float32, tf.string],
             stateful=False,
@@ -106,18 +112,42 @@ def window_crops(table: tf.Tensor, crop_seconds: float, decoder: str, workers: i
 
 
 def _decode_batch(
-    module: PythonDecoder, sample_rate_hz: int, crop_samples: int, paths: np.ndarray, positions: np.ndarray
+    module: PythonDecoder,
+    sample_rate_hz: int,
+    crop_samples: int,
+    paths: np.ndarray,
+    positions: np.ndarray,
+    on_remark: OnRemark | None,
 ) -> tuple[np.ndarray, np.ndarray]:
+    # Both are left out by a decoder that has nothing to gain or to say.
+    decode_crops = getattr(module, "decode_crops", functools.partial(_decode_each, module))
+    find_remark = getattr(module, "find_remark", None)
     waveforms, errors = [], []
-    for path, position in zip(paths, positions, strict=True):
-        try:
-            waveform, error = module.decode_crop(os.fsdecode(path), sample_rate_hz, crop_samples, float(position)), b""
-        except DecodeError as failure:
-            waveform, error = np.zeros(crop_samples or 1, np.float32), str(failure).encode()
-        waveforms.append(waveform)
-        errors.append(error)
+    first = 0
+    for encoded, crops in itertools.groupby(paths):
+        path, count = os.fsdecode(encoded), len(list(crops))
+        places = [float(position) for position in positions[first : first + count]]
+        first += count
+        for decoded in decode_crops(path, sample_rate_hz, crop_samples, places):
+            failed = isinstance(decoded, DecodeError)
+            waveforms.append(np.zeros(crop_samples or 1, np.float32) if failed else decoded)
+            errors.append(str(decoded).encode() if failed else b"")
+        if on_remark and find_remark and (remark := find_remark(path)):
+            on_remark(path, remark)
     longest = max(len(waveform) for waveform in waveforms)  # they differ for whole clips only
     batch = np.zeros((len(waveforms), longest), np.float32)
     for padded, waveform in zip(batch, waveforms, strict=True):
         padded[: len(waveform)] = waveform
     return batch, np.array(errors, object)
+
+
+def _decode_each(
+    module: PythonDecoder, path: str, sample_rate_hz: int, crop_samples: int, positions: Sequence[float]
+) -> list[np.ndarray | DecodeError]:
+    crops: list[np.ndarray | DecodeError] = []
+    for position in positions:
+        try:
+            crops.append(module.decode_crop(path, sample_rate_hz, crop_samples, position))
+        except DecodeError as error:
+            crops.append(error)
+    return crops

@@ -5,11 +5,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
     import tensorflow as tf
+
+
+# Larger samples are damage: their powers overflow in a spectrogram. Integers of 32 bits that were saved as they are pass.
+MAX_SAMPLE = 1e10
 
 
 class DecodeError(ValueError):
@@ -37,13 +42,24 @@ class AudioInfo:
 
 
 class PythonDecoder(Protocol):
-    """The module of a decoder that runs as Python code: paths are strings and waveforms are NumPy arrays."""
+    """The module of a decoder that runs as Python code: paths are strings and waveforms are NumPy arrays.
+
+    `decode_crops` and `find_remark` may be left out: then each crop is decoded alone, and there are no remarks.
+    """
 
     def decode_crop(self, path: str, sample_rate_hz: int, crop_samples: int, position: float) -> np.ndarray:
         """Decodes a crop to float32 [crop_samples], or the whole clip with `crop_samples=0`; raises DecodeError."""
 
+    def decode_crops(
+        self, path: str, sample_rate_hz: int, crop_samples: int, positions: Sequence[float]
+    ) -> list[np.ndarray | DecodeError]:
+        """Decodes several crops of one clip; returns for each what `decode_crop` returns or raises."""
+
     def count_windows(self, path: str, crop_seconds: float) -> int:
         """Returns how many windows cover a clip, and 1 for a clip that cannot be decoded."""
+
+    def find_remark(self, path: str) -> str:
+        """Returns what the user of a clip should know although it can be decoded, or ""."""
 
 
 class GraphDecoder(Protocol):

@@ -6,10 +6,8 @@ is; an MP3 of variable bit rate is read once as a whole before its first crop.
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import soundfile
@@ -17,15 +15,16 @@ import soxr
 
 from pipeline import windows
 from pipeline.decoding.buffers import Buffers, buffer_pool
-from pipeline.decoding.decoder import AudioInfo, DecodeError
+from pipeline.decoding.clip_parts import ClipParts, Part, find_parts
+from pipeline.decoding.decoder import MAX_SAMPLE, AudioInfo, DecodeError
 from pipeline.decoding.sound_files import open_sound
-from pipeline.mp3 import excerpt as mp3_excerpt
 from pipeline.mp3 import frames as mp3_frames
-from pipeline.storage.clips import clip_version
 
 # The stages of decoding a crop: open and seek, or read its bytes; libsndfile; sum of the channels; rate, mean and check.
 STAGES = ("read", "decode", "mono", "resample")
 OnStage = Callable[[str], object]
+# Of windows that are decoded in one go: 47 s at 44.1 kHz, as much as a buffer keeps of two channels.
+_MAX_STRETCH_SAMPLES = 1 << 21
 
 
 def _ignore_stage(stage: str) -> None:
@@ -39,7 +38,7 @@ def read_info(path: str | os.PathLike[str]) -> AudioInfo:
         path: an audio file, or a clip's path in a record shard.
 
     Returns:
-        The file's own rate, channels and length.
+        The file's own rate, channels and length; of a file in which several were joined, the length of all that is read.
 
     Raises:
         DecodeError: the file cannot be opened as audio.
@@ -49,8 +48,22 @@ def read_info(path: str | os.PathLike[str]) -> AudioInfo:
         >>> info.sample_rate_hz, info.channels, info.samples
         (44100, 2, 264600)
     """
-    with open_sound(path) as (sound, samples):
-        return AudioInfo(sound.samplerate, sound.channels, samples)
+    return find_parts(os.fspath(path)).info
+
+
+def find_remark(path: str | os.PathLike[str]) -> str:
+    """Returns what the user of a file should know of it although it can be decoded, such as that music follows which is not read.
+
+    Args:
+        path: an audio file, or a clip's path in a record shard.
+
+    Returns:
+        A sentence, or "" where there is nothing to say, or the file cannot be decoded.
+    """
+    try:
+        return find_parts(os.fspath(path)).remark
+    except DecodeError:
+        return ""
 
 
 def decode_crop(
@@ -82,14 +95,49 @@ def decode_crop(
         >>> waveform.shape, waveform.dtype
         ((110250,), dtype('float32'))
     """
-    crop = _Crop(os.fspath(path), sample_rate_hz, crop_samples, position, on_stage)
+    clip = find_parts(os.fspath(path))
+    start, wanted = _crop_span(clip.info, sample_rate_hz, crop_samples, position)
     with buffer_pool.borrow() as buffers:
-        total, info = _read_excerpt(crop, buffers) or _read_crop(crop, buffers)
-        if info.sample_rate_hz != sample_rate_hz:
-            total = soxr.resample(total, info.sample_rate_hz, sample_rate_hz)
-        waveform = _mean(total, info.channels)
-        on_stage("resample")
-    return fit_length(waveform, crop_samples) if crop_samples else waveform
+        total, channels = _read_span(clip, start, wanted, buffers, on_stage)
+        return _finish(total, channels, clip.info, sample_rate_hz, crop_samples, on_stage)
+
+
+def decode_crops(
+    path: str | os.PathLike[str], sample_rate_hz: int, crop_samples: int, positions: Sequence[float]
+) -> list[np.ndarray | DecodeError]:
+    """Decodes several crops of a file, and each of its seconds once where neighbours leave no gap.
+
+    Args:
+        path: as in `decode_crop`.
+        sample_rate_hz: rate of the returned waveforms.
+        crop_samples: length of each; 0 decodes the whole clip.
+        positions: where each crop starts, as in `decode_crop`.
+
+    Returns:
+        For each position what `decode_crop` returns, bit for bit, or the error that it raises.
+    """
+    path = os.fspath(path)
+    try:
+        clip = find_parts(path)
+    except DecodeError as error:
+        return [error] * len(positions)
+    spans = [_crop_span(clip.info, sample_rate_hz, crop_samples, position) for position in positions]
+    crops: list[np.ndarray | DecodeError] = []
+    while len(crops) < len(spans):
+        first = len(crops)
+        stretch = _stretch(spans[first:]) if clip.reads_exactly and crop_samples else 1
+        try:
+            if stretch == 1:
+                crops.append(decode_crop(path, sample_rate_hz, crop_samples, positions[first]))
+            else:
+                crops += _decode_stretch(clip, sample_rate_hz, crop_samples, spans[first : first + stretch])
+        except DecodeError as error:
+            if stretch == 1:
+                crops.append(error)
+            else:  # each of them has an error of its own, or none
+                for position in positions[first : first + stretch]:
+                    crops += decode_crops(path, sample_rate_hz, crop_samples, [position])
+    return crops
 
 
 def count_windows(path: str | os.PathLike[str], crop_seconds: float) -> int:
@@ -111,9 +159,6 @@ def count_windows(path: str | os.PathLike[str], crop_seconds: float) -> int:
 def decode_blocks(path: str | os.PathLike[str], block_samples: int = 1 << 18) -> Iterator[np.ndarray]:
     """Decodes a whole file in blocks, for lengths and checks.
 
-    The blocks are not meant for features: soundfile seeks after each block, and libmpg123's seek may spoil a frame of an
-    MP3 of variable bit rate (see `pipeline.mp3.excerpt`).
-
     Args:
         path: an audio file, or a clip's path in a record shard.
         block_samples: length of a block; the last one may be shorter.
@@ -124,10 +169,11 @@ def decode_blocks(path: str | os.PathLike[str], block_samples: int = 1 << 18) ->
     Raises:
         DecodeError: the file cannot be opened, breaks off, or holds no audio.
     """
-    with open_sound(path) as (sound, samples):
-        for start in range(0, samples, block_samples):
-            total = _read_sum(sound, start, min(block_samples, samples - start), Buffers(), _ignore_stage)
-            yield _mean(total, sound.channels)
+    clip = find_parts(os.fspath(path))
+    for start in range(0, clip.info.samples, block_samples):
+        wanted = min(block_samples, clip.info.samples - start)
+        total, channels = _read_span(clip, start, wanted, Buffers(), _ignore_stage)
+        yield _mean(total, channels)
 
 
 def fit_length(waveform: np.ndarray, samples: int) -> np.ndarray:
@@ -139,52 +185,90 @@ def fit_length(waveform: np.ndarray, samples: int) -> np.ndarray:
     return fitted
 
 
-@dataclasses.dataclass(frozen=True)
-class _Crop:
-    """The arguments of `decode_crop`."""
-
-    path: str
-    sample_rate_hz: int
-    crop_samples: int
-    position: float
-    on_stage: OnStage
-
-    def span(self, info: AudioInfo) -> tuple[int, int]:
-        """Returns where the crop starts and how long it is, in samples of the file."""
-        start, length = windows.crop_span(
-            info.samples, info.sample_rate_hz, self.crop_samples, self.sample_rate_hz, self.position
-        )
-        return int(start), int(length)
+def _crop_span(info: AudioInfo, sample_rate_hz: int, crop_samples: int, position: float) -> tuple[int, int]:
+    """Returns where a crop starts and how long it is, in samples of the file."""
+    start, length = windows.crop_span(info.samples, info.sample_rate_hz, crop_samples, sample_rate_hz, position)
+    return int(start), int(length)
 
 
-def _read_crop(crop: _Crop, buffers: Buffers) -> tuple[np.ndarray, AudioInfo]:
-    """Reads a crop by libsndfile's own seek; returns the sum of its channels [samples], in borrowed memory."""
-    with open_sound(crop.path) as (sound, samples):
-        info = AudioInfo(sound.samplerate, sound.channels, samples)
-        start, wanted = crop.span(info)
+def _stretch(spans: Sequence[tuple[int, int]]) -> int:
+    """Returns how many of the spans, from the first on, are worth decoding in one go: each begins where the last one ends or before."""
+    first, (end, count) = spans[0][0], (sum(spans[0]), 1)
+    for start, wanted in spans[1:]:
+        if not first < start <= end < start + wanted <= first + _MAX_STRETCH_SAMPLES:
+            break
+        end, count = start + wanted, count + 1
+    return count
+
+
+def _decode_stretch(
+    clip: ClipParts, sample_rate_hz: int, crop_samples: int, spans: Sequence[tuple[int, int]]
+) -> list[np.ndarray]:
+    """Decodes the crops of a stretch."""
+    first, end = spans[0][0], sum(spans[-1])
+    with buffer_pool.borrow() as buffers:
+        total, channels = _read_span(clip, first, end - first, buffers, _ignore_stage)
+        return [
+            _finish(total[start - first :][:wanted], channels, clip.info, sample_rate_hz, crop_samples, _ignore_stage)
+            for start, wanted in spans
+        ]
+
+
+def _finish(
+    total: np.ndarray, channels: int, info: AudioInfo, sample_rate_hz: int, crop_samples: int, on_stage: OnStage
+) -> np.ndarray:
+    """Turns the sum of the channels at the file's rate to a crop."""
+    if info.sample_rate_hz != sample_rate_hz:
+        total = soxr.resample(total, info.sample_rate_hz, sample_rate_hz)
+    waveform = _mean(total, channels)
+    on_stage("resample")
+    return fit_length(waveform, crop_samples) if crop_samples else waveform
+
+
+def _read_span(clip: ClipParts, start: int, wanted: int, buffers: Buffers, on_stage: OnStage) -> tuple[np.ndarray, int]:
+    """Reads a span of a clip, [start, start + wanted) in its own samples.
+
+    Returns:
+        The sum of the channels, float32 [wanted], perhaps in borrowed memory, and the number of the channels.
+    """
+    if len(clip.parts) == 1:
+        return _read_part(clip.parts[0], start, wanted, buffers, on_stage), clip.parts[0].channels
+    total, at = np.empty(wanted, np.float32), 0
+    for part, first, samples in clip.pieces(start, wanted):
+        piece = _read_part(part, first, samples, buffers, on_stage)
+        total[at : at + samples] = piece * np.float32(1 / part.channels)
+        at += samples
+    return total, 1
+
+
+def _read_part(part: Part, start: int, wanted: int, buffers: Buffers, on_stage: OnStage) -> np.ndarray:
+    """Reads a span of a part; returns the sum of its channels [wanted], in borrowed memory."""
+    total = _read_excerpt(part, start, wanted, buffers, on_stage)
+    if total is not None:
+        return total
+    with open_sound(part.path) as (sound, samples):
+        start = min(start, samples)  # the file has changed
         if start:
             sound.seek(start)
-        crop.on_stage("read")
-        return _read_sum(sound, start, wanted, buffers, crop.on_stage), info
+        on_stage("read")
+        return _read_sum(sound, start, wanted, buffers, on_stage)
 
 
-def _read_excerpt(crop: _Crop, buffers: Buffers) -> tuple[np.ndarray, AudioInfo] | None:
-    """Does the same for an MP3 by reading the crop's bytes alone; returns None where that is impossible."""
-    known = _seekable(crop.path, *clip_version(crop.path)) if crop.crop_samples else None
-    if known is None:
+def _read_excerpt(part: Part, start: int, wanted: int, buffers: Buffers, on_stage: OnStage) -> np.ndarray | None:
+    """Does the same for an MP3 by reading the span's bytes alone; returns None where that is impossible."""
+    # A whole part is read in one go, as libsndfile reads it.
+    if part.mp3 is None or (wanted == part.samples and not part.mp3.is_follower):
         return None
-    mp3, info = known
-    start, wanted = crop.span(info)
     try:
-        cut = mp3.cut(crop.path, start, wanted)
+        cut = part.mp3.cut(part.path, start, wanted)
         if cut is None:
             return None
         data, first = cut
         with soundfile.SoundFile(buffers.file_of(data), closefd=False) as sound:
-            if sound.channels != info.channels:
+            if sound.channels != part.channels:
                 return None
-            crop.on_stage("read")
-            return _read_sum(sound, start, wanted, buffers, crop.on_stage, skip=start - first), info
+            on_stage("read")
+            return _read_sum(sound, start, wanted, buffers, on_stage, skip=start - first)
     except (OSError, RuntimeError, DecodeError):
         return None  # whatever is wrong, the file itself will say it better
 
@@ -223,25 +307,6 @@ def _read_sum(
 def _mean(total: np.ndarray, channels: int) -> np.ndarray:
     """Returns the mean of the channels as a new array, from their sum, after checking the samples."""
     waveform = total * np.float32(1 / channels)
-    if not np.isfinite(waveform.sum()):
-        raise DecodeError("holds samples that are not finite numbers")
+    if len(waveform) and not max(waveform.max(), -waveform.min()) <= MAX_SAMPLE:  # also where one is not a number
+        raise DecodeError(f"holds samples that are no sound: not finite, or beyond ±{MAX_SAMPLE:g} (full scale is 1)")
     return waveform
-
-
-@functools.lru_cache(maxsize=200_000)
-def _seekable(path: str, *version: int) -> tuple[mp3_excerpt.SeekableMp3, AudioInfo] | None:
-    """Indexes an MP3's frames. The result is cached under the file's version too: it costs as much as a seek."""
-    del version
-    if not hasattr(os, "memfd_create"):
-        return None  # not Linux
-    try:
-        mp3 = mp3_excerpt.index_mp3(path)
-        if mp3 is None:
-            return None
-        info = read_info(path)
-        if not mp3.states_length and info.samples == mp3.frame_count * mp3.header.samples:
-            # `open_sound` reads it as it is, without an Info frame.
-            mp3 = dataclasses.replace(mp3, lead_samples=mp3_excerpt.DECODER_DELAY_SAMPLES)
-        return mp3, info
-    except (OSError, DecodeError):
-        return None

@@ -18,11 +18,13 @@ import dataclasses
 import itertools
 import math
 import struct
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from pipeline.mp3 import frames as mp3_frames
 from pipeline.mp3.frames import FrameHeader
+from pipeline.mp3.runs import FrameRun, find_runs, has_frames
 from pipeline.storage.clips import open_clip
 
 _HEAD_BYTES = 8192
@@ -32,8 +34,6 @@ _MAX_DELAY_SAMPLES = 4095 + DECODER_DELAY_SAMPLES
 _MAX_PADDING_SAMPLES = 4095
 _HAS_FRAMES, _HAS_BYTES = 0x1, 0x2
 _PADDING_BIT = 0x02
-# An hour at 128 kbit/s. A longer file of a variable bit rate is not read as a whole for its index.
-_MAX_INDEXED_BYTES = 1 << 26
 _INDEX_STEP = 16  # the index holds the offset of every 16th frame: 10 bytes a second of music
 
 
@@ -64,7 +64,7 @@ class ConstantFrames:
             The bytes, the number of their first frame, and the number of their last frame plus one; None if the frames
             are not where they should be.
         """
-        first = max(0, target - math.ceil(_RESERVOIR_BYTES / _payload_bytes(self.mean_bytes, header)))
+        first = _aligned(target - math.ceil(_RESERVOIR_BYTES / _payload_bytes(self.mean_bytes, header)), header)
         with open_clip(path) as file:
             file.seek(self.offset + int(first * self.mean_bytes) - 1)
             data = file.read(int((end - first) * self.mean_bytes) + 3)
@@ -78,23 +78,28 @@ class IndexedFrames:
     """An index of the frames of a stream of any bit rate.
 
     Attributes:
-        offsets: where in the file every `_INDEX_STEP`-th frame begins, and where the last frame ends, uint32.
+        offsets: where in the file every `_INDEX_STEP`-th frame begins, and where the last frame ends, uint32 or uint64.
         count: number of frames.
         smallest_bytes: length of the shortest frame.
+        runs: where each run of frames begins and ends; what is between runs is no frame of the stream.
     """
 
     offsets: np.ndarray
     count: int
     smallest_bytes: int
+    runs: tuple[tuple[int, int], ...]
 
     def read(self, path: str, target: int, end: int, header: FrameHeader) -> tuple[bytes, int, int] | None:
         """Reads frames as `ConstantFrames.read` does, and a few frames after the last wanted one."""
         most_before = math.ceil(_RESERVOIR_BYTES / _payload_bytes(self.smallest_bytes, header))
-        begin, behind = max(0, target - most_before) // _INDEX_STEP, -(-end // _INDEX_STEP)
+        begin, behind = _aligned(target - most_before, header) // _INDEX_STEP, -(-end // _INDEX_STEP)
         at, until = int(self.offsets[begin]), int(self.offsets[behind])
+        data = b""
         with open_clip(path) as file:
-            file.seek(at)
-            data = file.read(until - at)
+            for run_begin, run_end in self.runs:
+                if run_begin < until and at < run_end:
+                    file.seek(max(at, run_begin))
+                    data += file.read(min(until, run_end) - max(at, run_begin))
         before = target - begin * _INDEX_STEP
         places = list(itertools.islice(mp3_frames.walk(data, 0, header), before + 1))
         if len(places) <= before:
@@ -106,6 +111,7 @@ class IndexedFrames:
             reservoir += _payload_bytes(places[first] - places[first - 1], header)
         else:
             first = 0
+        first = _aligned(begin * _INDEX_STEP + first, header) - begin * _INDEX_STEP
         return data[places[first] :], begin * _INDEX_STEP + first, min(behind * _INDEX_STEP, self.count)
 
 
@@ -123,6 +129,11 @@ class SeekableMp3:
         states_length: whether `info_frame` is the file's own.
         lead_samples: number of samples by which a cut begins later than its first frame. libmpg123 removes the decoder's
             delay from a cut because it has an Info frame, but not from a file without one.
+        is_follower: whether it follows another stream.
+        followers: the streams of the same rate that follow in the same file, because files were joined (`cat a.mp3
+            b.mp3`) or the number of channels changes. All their samples count, as mpg123 plays them: delay and padding
+            too.
+        unread_seconds: length of what follows those, which begins with a stream of another rate.
     """
 
     info_frame: bytes
@@ -133,6 +144,14 @@ class SeekableMp3:
     frames: ConstantFrames | IndexedFrames
     states_length: bool = True
     lead_samples: int = 0
+    is_follower: bool = False
+    followers: tuple[SeekableMp3, ...] = ()
+    unread_seconds: float = 0.0
+
+    @property
+    def samples(self) -> int:
+        """The samples per channel in all frames: the length of a follower."""
+        return self.frame_count * self.header.samples
 
     def cut(self, path: str, start: int, samples: int) -> tuple[list[bytes], int] | None:
         """Cuts out an MP3 that holds [start, start + samples) of the file's samples per channel.
@@ -152,6 +171,10 @@ class SeekableMp3:
         if found is None:
             return None
         data, first, end = found
+        data = _silenced(data, target - first, header)
+        if first == 0 and self.is_follower:
+            # Frames of silence, for the decoder to remove its delay from.
+            data, first = mp3_frames.empty_frame(header, 0) * _phases(header) + data, -_phases(header)
         first_sample = first * header.samples + self.lead_samples
         return ([self._tag(end - first, len(data)), data], first_sample) if first_sample <= start else None
 
@@ -166,13 +189,15 @@ class SeekableMp3:
 def index_mp3(path: str) -> SeekableMp3 | None:
     """Finds out where the frames of an MP3 are.
 
-    A file of variable or unknown bit rate is read as a whole; of a file of constant bit rate, the beginning suffices.
+    A file of variable or unknown bit rate is read once from beginning to end; of a file of constant bit rate, the beginning
+    and what is behind its last frame suffice.
 
     Args:
         path: a file, or a clip's path in a record shard.
 
     Returns:
-        None if the file is not an MP3, or if its frames are not where its header says.
+        The first stream of the file. None if the file is not an MP3 of Layer III, or states its length in another way than
+        by a number of frames in an Info or Xing frame.
 
     Raises:
         OSError: the file cannot be read.
@@ -185,37 +210,130 @@ def index_mp3(path: str) -> SeekableMp3 | None:
         if found is None or found[1].layer != 3:
             return None
         offset, header = found
-
-        def index(begin: int, first: FrameHeader, frame_count: int | None) -> IndexedFrames | None:
-            if file.size > _MAX_INDEXED_BYTES:
-                return None
-            file.seek(tag_bytes + begin)
-            return _indexed_frames(file.read(), first, tag_bytes + begin, frame_count)
-
         if not mp3_frames.has_length_tag(head, offset, header):
-            frames = index(offset, header, None)
-            made = mp3_frames.info_frame(header, 0)
-            counts_offset = 4 + header.side_info_bytes + 8
-            if frames is None:
+            streams, unread_seconds = group_runs(find_runs(file, tag_bytes + offset, header))
+            if not streams:
                 return None
-            return SeekableMp3(made, counts_offset, False, header, frames.count, frames, states_length=False)
+            first_stream = _unstated(streams[0])
+            return dataclasses.replace(first_stream, followers=_followers(streams[1:]), unread_seconds=unread_seconds)
         tag = offset + 4 + header.side_info_bytes
         if head[tag : tag + 4] not in (b"Info", b"Xing") or tag + 16 > len(head):
             return None
         flags, frame_count, byte_count = struct.unpack_from(">III", head, tag + 4)
         audio = offset + header.frame_bytes
         first = mp3_frames.parse_header(head, audio)
-        if first is None or first.layer != 3 or not flags & _HAS_FRAMES:
+        if first is None or first.layer != 3 or not flags & _HAS_FRAMES or not frame_count:
             return None
-        has_byte_count = bool(flags & _HAS_BYTES)
-        places: ConstantFrames | IndexedFrames | None = None
-        if has_byte_count and head[tag : tag + 4] == b"Info":
+        info_frame, counts_offset, has_byte_count = head[offset:audio], tag + 8 - offset, bool(flags & _HAS_BYTES)
+        if (
+            has_byte_count
+            and head[tag : tag + 4] == b"Info"
+            and not has_frames(file, tag_bytes + offset + byte_count, first)
+        ):
             audio_bytes = min(byte_count - header.frame_bytes, file.size - tag_bytes - audio)
             places = _constant_frames(head[audio : audio + 4], first, tag_bytes + audio, frame_count, audio_bytes)
-        places = places or index(audio, first, frame_count)
-    if places is None:
+            if places is not None:
+                return SeekableMp3(info_frame, counts_offset, has_byte_count, first, frame_count, places)
+        streams, unread_seconds = group_runs(find_runs(file, tag_bytes + audio, first), frame_count)
+    if not streams:
         return None
-    return SeekableMp3(head[offset:audio], tag + 8 - offset, has_byte_count, first, frame_count, places)
+    return SeekableMp3(
+        info_frame,
+        counts_offset,
+        has_byte_count,
+        first,
+        sum(run.count for run in streams[0]),
+        _index(streams[0]),
+        followers=_followers(streams[1:]),
+        unread_seconds=unread_seconds,
+    )
+
+
+def group_runs(runs: Iterable[FrameRun], first_count: int | None = None) -> tuple[list[list[FrameRun]], float]:
+    """Groups the runs of a file to streams, which a decoder can read in one go.
+
+    Args:
+        runs: of the file.
+        first_count: how many frames the first stream has; None means that it goes on until its channels change.
+
+    Returns:
+        The runs of each stream, all of one rate, and how many seconds of audio follow them.
+    """
+    streams: list[list[FrameRun]] = []
+    unread_seconds, left = 0.0, first_count
+    for run in runs:
+        if unread_seconds or (streams and not mp3_frames.is_same_stream(run.header, streams[0][0].header)):
+            unread_seconds += run.seconds
+            continue
+        if not streams or run.header.channels != streams[-1][0].header.channels or left == 0:
+            streams.append([])
+            left = left if len(streams) == 1 else None
+        head, rest = run, None
+        if left is not None:
+            if left < run.count:
+                head, rest = run.split(left)
+            left -= head.count
+        streams[-1].append(head)
+        if rest is not None:
+            streams.append([rest])
+            left = None
+    # A frame or two behind those that a header counts are the encoder's slip.
+    tolerance = mp3_frames.TRUNCATION_TOLERANCE_SECONDS
+    followers = [stream for stream in streams[1:] if sum(run.seconds for run in stream) > tolerance]
+    return [*streams[:1], *followers], unread_seconds if unread_seconds > tolerance else 0.0
+
+
+def _followers(streams: Sequence[Sequence[FrameRun]]) -> tuple[SeekableMp3, ...]:
+    """Indexes the streams behind the first one of a file."""
+    return tuple(
+        dataclasses.replace(_unstated(stream), lead_samples=DECODER_DELAY_SAMPLES, is_follower=True)
+        for stream in streams
+    )
+
+
+def _unstated(stream: Sequence[FrameRun]) -> SeekableMp3:
+    """Indexes a stream that does not state its length."""
+    header, count = stream[0].header, sum(run.count for run in stream)
+    made, counts_offset = mp3_frames.info_frame(header, 0), 4 + header.side_info_bytes + 8
+    return SeekableMp3(made, counts_offset, False, header, count, _index(stream), states_length=False)
+
+
+def _index(stream: Sequence[FrameRun]) -> IndexedFrames:
+    starts = np.concatenate([run.places[:-1] for run in stream])
+    end = stream[-1].places[-1]
+    return IndexedFrames(
+        np.append(starts[::_INDEX_STEP], end).astype(np.uint32 if end < 1 << 32 else np.uint64),
+        len(starts),
+        min(int(np.diff(run.places).min()) for run in stream),
+        tuple((int(run.places[0]), int(run.places[-1])) for run in stream),
+    )
+
+
+def _silenced(data: bytes, count: int, header: FrameHeader) -> bytes:
+    """Empties the first frames of a cut, which are there for the bits that later frames take from them.
+
+    Their own bits begin before the cut. The decoder would skip such a frame, and its synthesis would then stand at another
+    place. What is left of a frame is how far back its bits begin, but not before the cut.
+
+    Args:
+        data: the cut.
+        count: how many frames to empty.
+        header: of a frame of the stream.
+    """
+    emptied = bytearray(data)
+    has_nine_bits = header.version_bits == 3  # for that distance; else eight
+    held = 0
+    for place in itertools.islice(mp3_frames.walk(data, 0, header), count):
+        frame = mp3_frames.parse_header(data, place)
+        side = place + (4 if data[place + 1] & 1 else 6)  # behind the checksum, if there is one
+        if frame is None or side + header.side_info_bytes > len(data):
+            break
+        distance = data[side] << 1 | data[side + 1] >> 7 if has_nine_bits else data[side]
+        distance = min(distance, held)
+        bits = bytes((distance >> 1, (distance & 1) << 7)) if has_nine_bits else bytes((distance,))
+        emptied[side : side + header.side_info_bytes] = bits.ljust(header.side_info_bytes, b"\0")
+        held += place + frame.frame_bytes - side - header.side_info_bytes
+    return bytes(emptied)
 
 
 def _constant_frames(
@@ -228,17 +346,15 @@ def _constant_frames(
     return ConstantFrames(offset, mean_bytes, _frame_key(head))
 
 
-def _indexed_frames(audio: bytes, header: FrameHeader, offset: int, frame_count: int | None) -> IndexedFrames | None:
-    places = np.fromiter(mp3_frames.walk(audio, 0, header), np.uint32)
-    count = len(places) - 1
-    # No more, no fewer, and no junk between them; where they are not counted, none behind junk.
-    is_whole = (
-        mp3_frames.find_frame(audio, int(places[-1]) + 1) is None if frame_count is None else count == frame_count
-    )
-    if not count or not is_whole:
-        return None
-    index = np.append(places[:-1:_INDEX_STEP], places[-1]) + np.uint32(offset)
-    return IndexedFrames(index, count, int(np.diff(places).min()))
+def _aligned(frame: int, header: FrameHeader) -> int:
+    """Returns the last frame, not after a given one, from which libmpg123 computes the same bits as from the beginning."""
+    phases = _phases(header)
+    return max(0, frame) // phases * phases
+
+
+def _phases(header: FrameHeader) -> int:
+    """Returns after how many frames libmpg123's synthesis is where it was: it turns through 16 places, by 18 a granule."""
+    return 8 * 576 // header.samples
 
 
 def _payload_bytes(frame_bytes: float, header: FrameHeader) -> int:

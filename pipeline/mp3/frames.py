@@ -113,7 +113,7 @@ def find_frame(data: bytes, start: int) -> tuple[int, FrameHeader] | None:
         header = parse_header(data, offset)
         if header is not None:
             successor = parse_header(data, offset + header.frame_bytes)
-            if offset + header.frame_bytes == len(data) or (successor and _same_stream(header, successor)):
+            if offset + header.frame_bytes == len(data) or (successor and is_same_stream(header, successor)):
                 return offset, header
         offset = data.find(0xFF, offset + 1, end)
     return None
@@ -125,30 +125,21 @@ def has_length_tag(data: bytes, offset: int, header: FrameHeader) -> bool:
     return data[tag : tag + 4] in (b"Xing", b"Info") or data[offset + 36 : offset + 40] == b"VBRI"
 
 
-def count_frames(data: bytes, offset: int, header: FrameHeader) -> int:
-    """Counts the frames of a stream that starts at `offset`, by walking from header to header over any junk between them.
-
-    A last frame that is cut short does not count, because decoders do not return it.
-    """
-    count = 0
-    found: tuple[int, FrameHeader] | None = (offset, header)
-    while found is not None and _same_stream(header, found[1]):
-        *frames, end = walk(data, found[0], header)
-        count += len(frames)
-        found = find_frame(data, end + 1)
-    return count
-
-
 def walk(data: bytes, offset: int, header: FrameHeader) -> Iterator[int]:
-    """Yields the offset of each frame of a run that starts at `offset`, and at last the offset where the run ends."""
+    """Yields the offset of each frame of a run that starts at `offset`, and at last the offset where the run ends.
+
+    All frames of a run have the same version, layer, rate and number of channels.
+    """
     yield offset
     last = len(data) - 4
     if offset > last:
         return
     # All that varies within a stream is the third byte (bit rate and padding): one look-up a frame, 0.3 us.
-    second = data[offset + 1]
+    second, is_mono = data[offset + 1], header.channels == 1
     frame_bytes = _frame_bytes(second, header.sample_rate_hz)
     while offset <= last and data[offset] == 0xFF and (data[offset + 1] ^ second) & 0xFE == 0:
+        if (data[offset + 3] >= 0xC0) != is_mono:
+            break
         size = frame_bytes[data[offset + 2]]
         if size == 0 or offset + size > len(data):
             break
@@ -173,17 +164,33 @@ def info_frame(header: FrameHeader, frame_count: int) -> bytes:
     Raises:
         ValueError: no bit rate gives a frame that is long enough.
     """
+    tag = b"Info" + struct.pack(">II", 1, frame_count)  # flags: only the number of frames follows
+    at = 4 + header.side_info_bytes
+    frame = empty_frame(header, at + len(tag))
+    return frame[:at] + tag + frame[at + len(tag) :]
+
+
+def empty_frame(header: FrameHeader, min_bytes: int) -> bytes:
+    """Builds a Layer III frame of silence: the shortest of a stream that has so many bytes; all but its header are zeros.
+
+    Args:
+        header: the header of a frame of the stream.
+        min_bytes: how long the frame must be at least.
+
+    Raises:
+        ValueError: no bit rate gives a frame that is long enough.
+    """
     rates = _BIT_RATES_KBPS[header.version_bits == 3, 3]
     rate_index = _SAMPLE_RATES_HZ[header.version_bits].index(header.sample_rate_hz)
     channel_bits = 0xC0 if header.channels == 1 else 0x00
-    tag = b"Info" + struct.pack(">II", 1, frame_count)  # flags: only the number of frames follows
     for bit_rate_index in range(1, len(rates)):
         head = bytes((0xFF, 0xE3 | header.version_bits << 3, bit_rate_index << 4 | rate_index << 2, channel_bits))
         parsed = parse_header(head)
-        if parsed is not None and parsed.frame_bytes >= 4 + parsed.side_info_bytes + len(tag):
-            return (head + bytes(parsed.side_info_bytes) + tag).ljust(parsed.frame_bytes, b"\0")
-    raise ValueError(f"no bit rate holds an Info frame for {header}")
+        if parsed is not None and parsed.frame_bytes >= min_bytes:
+            return head.ljust(parsed.frame_bytes, b"\0")
+    raise ValueError(f"no bit rate gives a frame of {min_bytes} bytes for {header}")
 
 
-def _same_stream(a: FrameHeader, b: FrameHeader) -> bool:
+def is_same_stream(a: FrameHeader, b: FrameHeader) -> bool:
+    """Returns whether two frames have the same version, layer and rate; bit rate and channels may differ."""
     return (a.version_bits, a.layer, a.sample_rate_hz) == (b.version_bits, b.layer, b.sample_rate_hz)

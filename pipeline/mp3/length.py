@@ -6,14 +6,17 @@ import functools
 import io
 
 from pipeline.mp3 import frames as mp3_frames
-from pipeline.storage.clips import open_clip, read_clip
+from pipeline.mp3.excerpt import group_runs
+from pipeline.mp3.frames import FrameHeader
+from pipeline.mp3.runs import find_runs
+from pipeline.storage.clips import ClipFile, clip_version, open_clip
 
 _HEAD_BYTES = 8192
 
 
 @functools.lru_cache(maxsize=200_000)
 def counted_samples(path: str, *version: int) -> int | None:
-    """Counts an MP3's samples per channel from its frame headers.
+    """Counts an MP3's samples per channel from its frame headers, up to where its rate or channels change.
 
     The result is cached, because the count reads the whole file and a clip is cropped again in every epoch.
 
@@ -29,16 +32,14 @@ def counted_samples(path: str, *version: int) -> int | None:
     """
     del version
     with open_clip(path) as file:
-        tag_bytes = mp3_frames.skip_id3v2(file.read(_HEAD_BYTES))
-        file.seek(tag_bytes)
-        head = file.read(_HEAD_BYTES)
-        first = mp3_frames.find_frame(head, 0)
-        if first is not None and mp3_frames.has_length_tag(head, *first):
+        found = _find_first(file)
+        if found is None:
             return None
-        file.seek(tag_bytes)
-        data = file.read()
-    first = mp3_frames.find_frame(data, 0)
-    return None if first is None else mp3_frames.count_frames(data, *first) * first[1].samples
+        offset, header, states_length = found
+        if states_length:
+            return None
+        streams, _ = group_runs(find_runs(file, offset, header))
+        return sum(run.count for run in streams[0]) * header.samples if streams else 0
 
 
 def with_info_frame(path: str) -> io.BytesIO:
@@ -47,10 +48,23 @@ def with_info_frame(path: str) -> io.BytesIO:
     Raises:
         OSError: the file cannot be read, or is no longer an MP3.
     """
-    data = read_clip(path)
-    first = mp3_frames.find_frame(data, mp3_frames.skip_id3v2(data))
-    if first is None:
-        raise OSError("it changed while it was being read")
-    offset, header = first
-    frame_count = mp3_frames.count_frames(data, offset, header)
-    return io.BytesIO(mp3_frames.info_frame(header, frame_count) + data[offset:])
+    with open_clip(path) as file:
+        found = _find_first(file)
+        counted = counted_samples(path, *clip_version(path))
+        if found is None or not counted:
+            raise OSError("it changed while it was being read")
+        offset, header, _ = found
+        file.seek(offset)
+        return io.BytesIO(mp3_frames.info_frame(header, counted // header.samples) + file.read())
+
+
+def _find_first(file: ClipFile) -> tuple[int, FrameHeader, bool] | None:
+    """Finds the first frame of an MP3: its offset, its header, and whether it states the stream's length."""
+    begin = mp3_frames.skip_id3v2(file.read(_HEAD_BYTES))
+    for size in (_HEAD_BYTES, mp3_frames.MAX_JUNK_BYTES + _HEAD_BYTES):  # most files need no more than the first
+        file.seek(begin)
+        head = file.read(size)
+        found = mp3_frames.find_frame(head, 0)
+        if found is not None:
+            return begin + found[0], found[1], mp3_frames.has_length_tag(head, *found)
+    return None

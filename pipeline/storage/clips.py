@@ -4,6 +4,9 @@ The path of a clip in a shard is `DIR/records-00003-of-00016.tfrecord#RECORD+SKI
 RECORD bytes after the beginning of the shard. SKIP bytes after that begin the LENGTH bytes of the file that was packed
 from the path ORIGINAL. So whatever names a clip (failures.csv, predictions.csv, a message) names both its shard and its
 file.
+
+A part of a clip, such as one of several Ogg streams that were joined, has the path `CLIP#part+OFFSET+LENGTH`. Such paths are
+made and used by the decoders alone.
 """
 
 from __future__ import annotations
@@ -18,6 +21,9 @@ from pipeline.storage.files import file_size, is_file, open_file
 RECORD_SPAN_PATTERN = r"^(\C*?\.tfrecord)#(\d+)\+(\d+)\+(\d+):(\C*)$"
 RECORD_HEADER_BYTES = 12  # of a TFRecord: the length of its data, and that number's checksum
 _RECORD_SPAN = re.compile(RECORD_SPAN_PATTERN.replace(r"\C", r"[\s\S]"))
+
+
+_PART = re.compile(r"([\s\S]*)#part\+(\d+)\+(\d+)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +57,20 @@ def find_record_span(path: str) -> RecordSpan | None:
     return RecordSpan(shard, int(record), int(skip), int(length), original)
 
 
+def part_path(path: str, offset: int, length: int) -> str:
+    """Returns the path of a part of a clip: `length` bytes from `offset` on."""
+    return f"{path}#part+{offset}+{length}"
+
+
+def is_whole_file(path: str) -> bool:
+    """Returns whether a path names a file, and not a clip in a shard or a part of a clip."""
+    return find_record_span(path) is None and _find_part(path) is None
+
+
 def containing_file(path: str) -> str:
     """Returns the path of the file that holds a clip: its own file, or its shard."""
+    if (part := _find_part(path)) is not None:
+        path = part[0]
     span = find_record_span(path)
     return path if span is None else span.shard
 
@@ -64,6 +82,8 @@ def clip_size(path: str) -> int:
         OSError: the clip's file or shard does not exist.
     """
     size = file_size(containing_file(path))
+    if (part := _find_part(path)) is not None:
+        return part[2]
     span = find_record_span(path)
     return size if span is None else span.length
 
@@ -88,10 +108,14 @@ def open_clip(path: str) -> ClipFile:
     Raises:
         OSError: the clip's file or shard cannot be opened.
     """
+    part = _find_part(path)
+    if part is not None:
+        path = part[0]
     span = find_record_span(path)
-    if span is None:
-        return ClipFile(path, 0, file_size(path))
-    return ClipFile(span.shard, span.record + span.skip, span.length)
+    file, begin, size = (path, 0, None) if span is None else (span.shard, span.record + span.skip, span.length)
+    if part is not None:
+        begin, size = begin + part[1], part[2]
+    return ClipFile(file, begin, file_size(file) if size is None else size)
 
 
 def read_clip(path: str) -> bytes:
@@ -102,6 +126,12 @@ def read_clip(path: str) -> bytes:
     """
     with open_clip(path) as file:
         return file.read()
+
+
+def _find_part(path: str) -> tuple[str, int, int] | None:
+    """Parses the path of a part of a clip to the clip's path, offset and length; returns None for any other path."""
+    found = _PART.fullmatch(path) if "#part+" in path else None
+    return None if found is None else (found[1], int(found[2]), int(found[3]))
 
 
 class ClipFile:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from support.audio import count_frames
 
 from fuzz.mp3_mutations import made_stream, mutated
 from fuzz.mp3_seeds import all_mp3s
@@ -68,7 +69,7 @@ def _prepare_headers(folder: Path) -> Prepared:
         offset, header = found
         require(0 <= offset <= len(data) - 4, f"frame at {offset} of {len(data)} bytes")
         require(24 <= header.frame_bytes <= 2881, f"frame of {header.frame_bytes} bytes")
-        frames = mp3_frames.count_frames(data, offset, header)
+        frames = count_frames(data, offset, header)
         require(1 <= frames <= (len(data) - offset) / 24, f"{frames} frames in {len(data)} bytes")
         if mp3_frames.has_length_tag(data, offset, header):
             return "stated length"

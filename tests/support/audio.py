@@ -41,3 +41,14 @@ def without_length_tag(data: bytes) -> bytes:
     offset, header = mp3_frames.find_frame(data, mp3_frames.skip_id3v2(data))
     assert mp3_frames.has_length_tag(data, offset, header)
     return data[offset + header.frame_bytes :]
+
+
+def count_frames(data: bytes, offset: int, header: mp3_frames.FrameHeader) -> int:
+    """Counts the frames of a stream from `offset` on, over any junk between them, in the simplest way: one after the other."""
+    count = 0
+    found: tuple[int, mp3_frames.FrameHeader] | None = (offset, header)
+    while found is not None and mp3_frames.is_same_stream(header, found[1]):
+        *frames, end = mp3_frames.walk(data, *found)
+        count += len(frames)
+        found = mp3_frames.find_frame(data, end + 1)
+    return count

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.signal
 import soundfile
-from support.audio import music, without_length_tag, write_mp3
+from support.audio import count_frames, music, without_length_tag, write_mp3
 from support.places import shared
 
 from pipeline.decoding.soundfile_decoder import DecodeError, decode_blocks, decode_crop, read_info
@@ -126,7 +126,7 @@ def test_promise_of_a_frame_too_many_is_no_truncation_wherever_a_block_ends(tmp_
     # As ffmpeg cuts FMA's clips. The last block may then hold nothing but what is missing.
     data = without_length_tag(clips[1].read_bytes())
     _, header = mp3_frames.find_frame(data, 0)
-    exact = mp3_frames.count_frames(data, 0, header)
+    exact = count_frames(data, 0, header)
     path = tmp_path / "one_more.mp3"
     path.write_bytes(mp3_frames.info_frame(header, exact + 1) + data)
     promised = read_info(path).samples

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.signal
 import tensorflow as tf
-from support.audio import music, without_length_tag, write_mp3
+from support.audio import count_frames, music, without_length_tag, write_mp3
 from support.places import shared
 
 from pipeline.dataset import eval_dataset, train_dataset
@@ -56,7 +56,7 @@ def test_every_rate_and_mode(tmp_path: Path, rate_hz: int, channels: int, variab
     bare = without_length_tag(path.read_bytes())
     waveform, _, error = decode(bare)
     offset, header = mp3_frames.find_frame(bare, 0)
-    assert error == b"" and len(waveform) == mp3_frames.count_frames(bare, offset, header) * header.samples
+    assert error == b"" and len(waveform) == count_frames(bare, offset, header) * header.samples
 
 
 def id3v2(size: int, footer: bool = False) -> bytes:

@@ -6,7 +6,7 @@ from pathlib import Path
 import av
 import pytest
 import soundfile
-from support.audio import music, without_length_tag, write_mp3
+from support.audio import count_frames, music, without_length_tag, write_mp3
 
 from pipeline.mp3 import frames as mp3_frames
 
@@ -25,17 +25,17 @@ def test_count_equals_what_ffmpeg_decodes(tmp_path: Path, rate_hz: int, channels
     path = write_mp3(tmp_path / "a.mp3", music(1.5, rate_hz, channels), rate_hz, variable)
     data = without_length_tag(path.read_bytes())
     offset, header = mp3_frames.find_frame(data, 0)
-    samples = mp3_frames.count_frames(data, offset, header) * header.samples
+    samples = count_frames(data, offset, header) * header.samples
     assert (header.sample_rate_hz, header.channels, samples) == ffmpeg_stream(data)
 
 
 def test_junk_between_frames_is_skipped_and_a_cut_frame_is_not_counted(tmp_path: Path):
     data = without_length_tag(write_mp3(tmp_path / "a.mp3", music(1, 44100), 44100).read_bytes())
     offset, header = mp3_frames.find_frame(data, 0)
-    count = mp3_frames.count_frames(data, offset, header)
+    count = count_frames(data, offset, header)
     second = offset + header.frame_bytes
-    assert mp3_frames.count_frames(data[:second] + b"\xff\x00junk" * 50 + data[second:], offset, header) == count
-    assert mp3_frames.count_frames(data[:-1], offset, header) == count - 1
+    assert count_frames(data[:second] + b"\xff\x00junk" * 50 + data[second:], offset, header) == count
+    assert count_frames(data[:-1], offset, header) == count - 1
 
 
 def test_info_frame_states_the_length(tmp_path: Path):
@@ -43,7 +43,7 @@ def test_info_frame_states_the_length(tmp_path: Path):
         path = write_mp3(tmp_path / "a.mp3", music(2, rate_hz, channels), rate_hz, variable=True)
         data = without_length_tag(path.read_bytes())
         offset, header = mp3_frames.find_frame(data, 0)
-        count = mp3_frames.count_frames(data, offset, header)
+        count = count_frames(data, offset, header)
         with soundfile.SoundFile(io.BytesIO(mp3_frames.info_frame(header, count) + data[offset:])) as sound:
             # libmpg123 cuts the decoder's delay of 529 samples from a stream with such a frame.
             assert sound.frames == len(sound.read()) == count * header.samples - 529
