@@ -30,6 +30,11 @@ def main(argv: list[str]) -> None:
     print(f"{output}: {len(table)} files, {len(bad)} undecodable")
     for path, reason in zip(bad["path"], bad["reason"], strict=True):
         print(f"  {label_of[path]}: {path}: {reason}")
+    remarked = table[table["remark"] != ""]
+    if len(remarked):
+        print(f"{len(remarked)} more to know of:")
+    for path, remark in zip(remarked["path"], remarked["remark"], strict=True):
+        print(f"  {label_of[path]}: {path}: {remark}")
 
 
 if __name__ == "__main__":

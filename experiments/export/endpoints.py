@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from pipeline import windows
+from pipeline.decoding.decoder import MAX_SAMPLE
 from pipeline.decoding.resample import resample
 from pipeline.decoding.tfio_decoder import decode_mp3
 
@@ -161,7 +162,8 @@ class AudioClassifier:
                 starts[begin : begin + batch],
                 fn_output_signature=tf.TensorSpec([None], tf.float32),
             )
-            cut = tf.debugging.assert_all_finite(cut, _NOT_FINITE)
+            with tf.control_dependencies([_sound_check(cut)]):
+                cut = tf.identity(cut)
             outputs = self._apply(resample(cut, sample_rate, self.sample_rate_hz)[:, : self.crop_samples or None])
             return begin + batch, *(
                 result.write(begin // batch, output) for result, output in zip(results, outputs, strict=True)
@@ -189,9 +191,6 @@ class AudioClassifier:
         return tf.cast(starts, tf.int32), tf.cast(length, tf.int32)
 
 
-_NOT_FINITE = "expected waveform samples that are finite numbers, nominally in -1...1; replace them before the call"
-
-
 def _waveform_checks(waveform: tf.Tensor, whole: bool = True) -> list[tf.Operation]:
     checks = [
         tf.debugging.assert_greater(
@@ -200,4 +199,14 @@ def _waveform_checks(waveform: tf.Tensor, whole: bool = True) -> list[tf.Operati
             "expected a waveform of at least one sample, received none; leave empty recordings out",
         )
     ]
-    return [*checks, tf.debugging.assert_all_finite(waveform, _NOT_FINITE)] if whole else checks
+    return [*checks, _sound_check(waveform)] if whole else checks
+
+
+def _sound_check(waveform: tf.Tensor) -> tf.Operation:
+    """Refuses samples that are no numbers (which are not less than anything), or whose powers would overflow."""
+    return tf.debugging.assert_less_equal(
+        tf.reduce_max(tf.abs(waveform)),
+        MAX_SAMPLE,
+        f"expected waveform samples that are finite numbers within {MAX_SAMPLE:g}, nominally in -1...1; replace them "
+        "before the call",
+    )

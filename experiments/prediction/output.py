@@ -39,7 +39,7 @@ def write_predictions(
         predictions: of the files, in the order in which they are written.
         model: the one that predicts.
         style: "table"; "csv" (path, label, probability, runner_up, runner_up_probability, error, for a model of clips with
-            several labels all `labels` above their thresholds, and `probability_<label>` for each class); or "json" (a
+            several labels all `labels` above their thresholds, `probability_<label>` for each class, and remark); or "json" (a
             list of objects with the same keys, but `probabilities` by label, and `windows` if there are timelines).
         output: a file; None is standard output.
         timeline_dir: where a plot of each file goes; None: no plots.
@@ -84,7 +84,12 @@ def write_predictions(
 
 def _row(prediction: FilePrediction, model: ExportedModel, timeline_dir: Path | None) -> dict[str, Any]:
     if prediction.error:
-        return dict.fromkeys(_SUMMARY) | {"path": prediction.path, "error": prediction.error, "probabilities": None}
+        return dict.fromkeys(_SUMMARY) | {
+            "path": prediction.path,
+            "error": prediction.error,
+            "probabilities": None,
+            "remark": None,
+        }
     probabilities = prediction.probabilities
     first, second = np.argsort(-probabilities, kind="stable")[:2]
     row = {
@@ -94,6 +99,7 @@ def _row(prediction: FilePrediction, model: ExportedModel, timeline_dir: Path | 
         "runner_up": model.labels[second],
         "runner_up_probability": float(probabilities[second]),
         "error": None,
+        "remark": prediction.remark or None,
         "probabilities": dict(zip(model.labels, probabilities.tolist(), strict=True)),
     }
     if model.thresholds is not None:
@@ -125,9 +131,11 @@ def _table(rows: Iterable[dict[str, Any]], columns: Sequence[str], labels: list[
         if row["error"]:
             yield f"{row['path']:{path_width}}  error: {row['error']}\n"
         else:
+            remark = f"  ({row['remark']})" if row["remark"] else ""
             yield (
                 f"{row['path']:{path_width}}  {row['label']:{width}}  {row['probability']:11.3f}  "
-                f"{row['runner_up']:{width}}  {row['runner_up_probability']:11.3f}{'  ' + row['labels'] if more else ''}\n"
+                f"{row['runner_up']:{width}}  {row['runner_up_probability']:11.3f}"
+                f"{'  ' + row['labels'] if more else ''}{remark}\n"
             )
 
 
@@ -139,10 +147,10 @@ def _csv(rows: Iterable[dict[str, Any]], columns: Sequence[str], labels: list[st
         )
         return text.getvalue()
 
-    yield line([*columns, *(f"probability_{label}" for label in labels)])
+    yield line([*columns, *(f"probability_{label}" for label in labels), "remark"])
     for row in rows:
         probabilities = (row["probabilities"] or dict.fromkeys(labels)).values()
-        yield line([*(row.get(name) for name in columns), *probabilities])
+        yield line([*(row.get(name) for name in columns), *probabilities, row["remark"]])
 
 
 def _json(rows: Iterable[dict[str, Any]], columns: Sequence[str], labels: list[str], path_width: int) -> Iterator[str]:

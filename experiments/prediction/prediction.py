@@ -13,6 +13,7 @@ from pipeline import windows
 from pipeline.dataset import eval_dataset, iterate
 from pipeline.decoding import read_info
 from pipeline.decoding.registry import DEFAULT_DECODER
+from pipeline.decoding.silence import describe_silence
 from pipeline.failures import FailureLedger
 from pipeline.storage.audio_files import find_audio
 from pipeline.storage.clips import read_clip
@@ -29,11 +30,13 @@ class FilePrediction:
         path: as it was given or found.
         windows: probabilities of its crops [windows, classes]; none if there is an error.
         error: why there is no prediction; empty if there is one.
+        remark: what to know of a prediction: that the file has no sound, or that a part of it is not used; or empty.
     """
 
     path: str
     windows: np.ndarray
     error: str = ""
+    remark: str = ""
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -86,22 +89,29 @@ def _predict_windows(
         decoder=decoder,
     )
     windows: list[np.ndarray] = []  # of the file that is being collected
+    peaks: list[float] = []  # of their waveforms
 
     def finish(row: int) -> FilePrediction:
-        probabilities = np.array(windows)
+        path, probabilities, peak = paths[row], np.array(windows), max(peaks, default=0.0)
         windows.clear()
-        if paths[row] in failures:
-            return FilePrediction(paths[row], probabilities[:0], failures[paths[row]].reason)
-        return FilePrediction(paths[row], probabilities)
+        peaks.clear()
+        if path in failures:
+            return FilePrediction(path, probabilities[:0], failures[path].reason)
+        remark = describe_silence(peak, read_info(path).duration_seconds) or ledger.remarks.get(path, "")
+        return FilePrediction(path, probabilities, remark=remark)
 
     row = 0
     for waveforms, window_rows in iterate(dataset, ledger):
         failures = ledger.failures
-        for window_row, probabilities in zip(window_rows.numpy(), classify(waveforms.numpy()), strict=True):
+        own_peaks = np.abs(waveforms.numpy()).max(axis=1)
+        for window_row, peak, probabilities in zip(
+            window_rows.numpy(), own_peaks, classify(waveforms.numpy()), strict=True
+        ):
             while row < window_row:
                 yield finish(row)
                 row += 1
             windows.append(probabilities)
+            peaks.append(float(peak))
     failures = ledger.failures
     for last in range(row, len(paths)):
         yield finish(last)

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from pipeline.catalogs.catalog import Catalog, CatalogError, read_table
-from pipeline.decoding.soundfile_decoder import DecodeError, decode_blocks, read_info
+from pipeline.decoding.silence import describe_silence
+from pipeline.decoding.soundfile_decoder import DecodeError, decode_blocks, find_remark, read_info
 from pipeline.storage.atomic import atomic_write
 from pipeline.storage.clips import clip_size
 
@@ -31,6 +33,7 @@ class ProbeResult:
         duration_seconds: of the audio that was decoded.
         decodable: 1 if the whole file could be decoded, else 0.
         reason: why not.
+        remark: what to know of a file that could be decoded: that it has no sound, or that a part of it is not used.
     """
 
     path: str
@@ -40,6 +43,7 @@ class ProbeResult:
     duration_seconds: float = 0.0
     decodable: int = 0
     reason: str = ""
+    remark: str = ""
 
 
 FIELDS = tuple(field.name for field in dataclasses.fields(ProbeResult))
@@ -48,13 +52,16 @@ FIELDS = tuple(field.name for field in dataclasses.fields(ProbeResult))
 def probe_file(path: str) -> ProbeResult:
     """Decodes a whole file and says what it holds."""
     result = ProbeResult(path, _file_bytes(path))
-    samples = 0
+    samples, peak = 0, 0.0
     try:
         info = read_info(path)
         result = dataclasses.replace(result, sample_rate_hz=info.sample_rate_hz, channels=info.channels)
         for block in decode_blocks(path):
             samples += len(block)
-        return dataclasses.replace(result, duration_seconds=round(samples / info.sample_rate_hz, 3), decodable=1)
+            peak = max(peak, float(np.abs(block).max()))
+        seconds = samples / info.sample_rate_hz
+        remark = describe_silence(peak, seconds) or find_remark(path)
+        return dataclasses.replace(result, duration_seconds=round(seconds, 3), decodable=1, remark=remark)
     except DecodeError as error:
         return dataclasses.replace(result, reason=str(error))
 
@@ -100,7 +107,7 @@ def leave_out_undecodable(catalog: Catalog, probe_csv: str | Path) -> Catalog:
     Raises:
         CatalogError: the file is no probe file, or is one of another data set.
     """
-    probe = read_table(Path(probe_csv), FIELDS)
+    probe = read_table(Path(probe_csv), ("path", "decodable"))  # an older file has fewer columns
     if not catalog.tracks["path"].isin(probe["path"]).any():
         raise CatalogError(f"expected rows of this data set in {probe_csv}, found none of its paths; probe it first")
     bad = probe.loc[probe["decodable"] != "1", "path"]

@@ -164,6 +164,8 @@ def test_track_of_many_windows_is_the_same_in_batches(signatures):
         ("serving_default", {"waveform": np.zeros((0, 100))}, "expected a waveform of at least one sample"),
         ("serving_default", {"waveform": [[0.1, np.nan]]}, "expected waveform samples that are finite"),
         ("serving_default", {"waveform": [[0.1], [-np.inf]]}, "expected waveform samples that are finite"),
+        ("serving_default", {"waveform": [[0.1, -1e29, 0.1]]}, r"finite numbers within 1e\+10"),
+        ("track", {"waveform": [0.0] * 50000 + [1e20], "sample_rate": 44100}, r"within 1e\+10"),
         ("track", {"waveform": [], "sample_rate": 44100}, "expected a waveform of at least one sample"),
         ("track", {"waveform": [0.0] * 50000 + [np.inf], "sample_rate": 44100}, "samples that are finite"),
         ("track", {"waveform": [0.1], "sample_rate": 0}, "expected sample_rate as a positive number of hertz"),

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import soundfile
 from PIL import Image
-from support.audio import music
+from support.audio import music, write_mp3
 from support.places import ROOT, shared
 from support.scripts import run_script
 
@@ -22,6 +22,7 @@ from experiments.prediction.exported import load_exported
 from experiments.prediction.output import _timeline_path
 from experiments.prediction.plots import plot_timeline
 from experiments.prediction.prediction import FilePrediction, expand, predict_files, window_edges
+from pipeline.catalogs.probe import probe_file
 
 pytestmark = pytest.mark.slow
 
@@ -80,6 +81,7 @@ def test_a_bad_file_is_a_line_and_the_others_go_on(exported, small_run, tmp_path
     assert list(written[0]) == [
         *("path", "label", "probability", "runner_up", "runner_up_probability", "error"),
         *(f"probability_{label}" for label in labels),
+        "remark",
     ]
     for line, row, record in zip(lines, rows, written, strict=True):
         assert row["path"] == record["path"] == line.split("  ")[0].strip()
@@ -94,6 +96,29 @@ def test_a_bad_file_is_a_line_and_the_others_go_on(exported, small_run, tmp_path
             list(row["probabilities"].values()), rel=1e-8
         )
         assert row["label"] in line and f"{row['probability']:.3f}" in line
+
+
+def test_files_without_sound_or_in_parts_are_marked(model, tmp_path: Path):
+    audio = music(6, 44100, 1)
+    first = write_mp3(tmp_path / "sound.mp3", audio, 44100).read_bytes()
+    (tmp_path / "joined.mp3").write_bytes(first + write_mp3(tmp_path / "b.mp3", audio[: 48000 * 2], 48000).read_bytes())
+    write_mp3(tmp_path / "opposite.mp3", np.concatenate([audio, -audio], axis=1), 44100)
+    soundfile.write(tmp_path / "silent.flac", np.zeros(44100 * 6), 44100)
+    soundfile.write(tmp_path / "one.wav", audio[5000:5001], 44100)
+    absurd = audio.copy()
+    absurd[1000] = 1e29
+    soundfile.write(tmp_path / "absurd.wav", absurd, 44100, subtype="FLOAT")
+    paths = [
+        str(tmp_path / name)
+        for name in ("opposite.mp3", "silent.flac", "one.wav", "sound.mp3", "joined.mp3", "absurd.wav")
+    ]
+    *marked, sound, joined, bad = predict_files(model, paths)
+    assert [item.remark.split(":")[0] for item in marked] == ["no sound"] * 3 and not any(item.error for item in marked)
+    assert sound.remark == "" and "2.0" in joined.remark and "not used" in joined.remark
+    assert "no sound" in bad.error and len(bad.windows) == 0
+    probed = [probe_file(path) for path in paths]
+    assert [row.remark for row in probed[:5]] == [item.remark for item in (*marked, sound, joined)]
+    assert [row.decodable for row in probed] == [1, 1, 1, 1, 1, 0] and probed[5].reason == bad.error
 
 
 def test_timelines(exported, small_run, tmp_path: Path):
