@@ -233,6 +233,13 @@ def _failure(
                     (stream.promised_samples, size),
                 ),
             ),
+            (
+                stream.is_joined,
+                lambda: tf.constant(
+                    "files were joined: more frames follow those that its header counts, which this decoder cannot tell "
+                    "apart; split the file, or decode it by soundfile"
+                ),
+            ),
             (samples == 0, lambda: tf.constant("not decodable as MP3")),
             (tf.cast(missing, tf.float64) > mp3_frames.TRUNCATION_TOLERANCE_SECONDS * _rate(stream), truncated),
         ],

@@ -19,6 +19,8 @@ _MAX_FRAME_BYTES = 2048  # more than any frame has
 _MIN_FRAME_BYTES = 24
 _FIRST_LOOK_BYTES = 512
 _COUNTED_BYTES = 1 << 22
+_MAX_TAG_BYTES = 4096  # that are taken for tags at a file's end without a look
+_JOINED_FRAMES = 8  # so many are not found in a picture by chance
 
 
 class Stream(NamedTuple):
@@ -38,6 +40,7 @@ class Stream(NamedTuple):
         delay_samples: delay of encoder and decoder, to be cut from the beginning; 0 without such a frame.
         padding_samples: padding to be cut from the end; 0 without such a frame.
         byte_places: where each hundredth of the stream begins, float64 [101].
+        is_joined: whether other frames follow those that a Xing or Info frame counts.
     """
 
     found: tf.Tensor
@@ -53,6 +56,7 @@ class Stream(NamedTuple):
     delay_samples: tf.Tensor
     padding_samples: tf.Tensor
     byte_places: tf.Tensor
+    is_joined: tf.Tensor
 
 
 def read_stream(mp3: tf.Tensor) -> Stream:
@@ -83,6 +87,12 @@ def read_stream(mp3: tf.Tensor) -> Stream:
     stated_count = _big_endian(data, fields[0], 4)
     bytes_behind = tf.cast(size - start - place, tf.float64)
     stated_bytes = tf.where(announced[1] == 1, _big_endian(data, fields[1], 4), bytes_behind)
+
+    stated_end = tf.cast(start + place, tf.float64) + stated_bytes
+    more_than_tags = counts_frames & (tf.cast(size, tf.float64) - stated_end > _MAX_TAG_BYTES)
+    is_joined = tf.cond(
+        more_than_tags, lambda: _frames_follow(mp3, tf.cast(stated_end, tf.int32)), lambda: tf.constant(False)
+    )
 
     length_frame = is_variable | is_constant | _has(data, 36, b"VBRI")
     offset = tf.minimum(start + place + tf.where(length_frame, header.frame_bytes, 0), size)
@@ -119,7 +129,15 @@ def read_stream(mp3: tf.Tensor) -> Stream:
         delay_samples=tf.where(counts_frames, tf.where(in_frame, delay_and_padding // 4096, 0) + _DECODER_DELAY, 0),
         padding_samples=tf.where(counts_frames & in_frame, tf.maximum(delay_and_padding % 4096 - _DECODER_DELAY, 0), 0),
         byte_places=tf.clip_by_value(tf.where(has_table, by_table, even), 0, tf.cast(size, tf.float64)),
+        is_joined=is_joined,
     )
+
+
+def _frames_follow(mp3: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
+    """Returns whether frames follow from `offset` on, behind an ID3v2 tag if one is there."""
+    offset += _skip_id3v2(tf.strings.substr(mp3, offset, tf.strings.length(mp3) - offset))
+    offset = tf.minimum(offset, tf.strings.length(mp3))
+    return tf.size(_find_frames(mp3, offset, mp3_frames.MAX_JUNK_BYTES).places) >= _JOINED_FRAMES
 
 
 def _count_frames(mp3: tf.Tensor, offset: tf.Tensor, kind: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

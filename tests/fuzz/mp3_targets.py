@@ -118,7 +118,7 @@ def _prepare_header_ops(folder: Path) -> Prepared:
 
     def check(data: bytes) -> str:
         *stream, places = (tensor.numpy() for tensor in read(data))
-        found, offset, _, rate_hz, samples, frame_bytes, count, _, promised, _, delay, padding, byte_places = stream
+        found, offset, _, rate_hz, samples, frame_bytes, count, _, promised, _, delay, padding, byte_places, _ = stream
         require(0 <= offset <= len(data), f"audio at {offset} of {len(data)} bytes")
         require(((places >= 0) & (places <= len(data))).all(), f"frames at {places} of {len(data)} bytes")
         numbers = (samples, frame_bytes, count, promised, delay, padding)

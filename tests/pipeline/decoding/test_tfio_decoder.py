@@ -254,3 +254,14 @@ def test_every_real_clip_decodes_at_any_place():
         if expected.std() > 0.02:
             lag, correlation = alignment(waveform.numpy(), expected, 11025)
             assert abs(lag) <= 0.5 * 22050 and correlation > 0.95, path
+
+
+@pytest.mark.parametrize("second", [(44100, 2), (48000, 2), (44100, 1)])
+def test_joined_files_are_refused(tmp_path: Path, second: tuple[int, int]):
+    first = write_mp3(tmp_path / "a.mp3", music(2, 44100, 2), 44100).read_bytes()
+    other = write_mp3(tmp_path / "b.mp3", music(2, *second), second[0]).read_bytes()
+    assert "files were joined" in decode(first + other)[2].numpy().decode()
+    assert "files were joined" in decode(first + id3v2(100_000) + other)[2].numpy().decode()
+    # A picture in a tag at the end is no frame.
+    noise = np.random.default_rng(0).integers(0, 256, 60_000, np.uint8).tobytes()
+    assert "joined" not in decode(first + b"APETAGEX" + noise)[2].numpy().decode()
