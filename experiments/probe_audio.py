@@ -20,7 +20,7 @@ def main(argv: list[str]) -> None:
     from pipeline.catalogs.catalog import read_table
     from pipeline.catalogs.probe import FIELDS, probe_files
 
-    catalog = load_catalog(settings_flags.settings_from_flags(flags.FLAGS))
+    catalog = load_catalog(settings_flags.settings_from_flags(flags.FLAGS), needs_splits=False)
     output = probe_files(
         catalog.tracks["path"], _OUTPUT.value, lambda items, total: console.progress(items, total, "files")
     )

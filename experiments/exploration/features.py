@@ -65,7 +65,7 @@ def explore(
         raise ValueError("expected crops of one length, to average their images, received crop_seconds=0; use 5, say")
     require_one_label(settings, "this look at the features")
     front_end = build_front_end(settings)
-    catalog, ledger = prepare(settings, () if split == "all" else (split,))
+    catalog, ledger = prepare(settings, () if split == "all" else (split,), needs_splits=split != "all")
     tracks = catalog.split(split)
     output_dir.mkdir(parents=True, exist_ok=True)
     try:

@@ -275,9 +275,7 @@ def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
     try:
         if _holds_nul(path):  # at which the parser would end a field: another path than the table's
             raise CatalogError(f"expected a CSV table in UTF-8 at {path}, found NUL bytes in it; save it as UTF-8 text")
-        table = pd.read_csv(
-            path, sep=_separator(path, needed), dtype=str, keep_default_na=False, encoding="utf-8-sig"
-        )
+        table = pd.read_csv(path, sep=_separator(path, needed), dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError:
         raise CatalogError(f"expected a table at {path}, found nothing there; check the path") from None
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:

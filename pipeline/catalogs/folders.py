@@ -53,7 +53,9 @@ def load_folders(
     try:
         found = find_audio(root)
     except OSError as error:
-        raise CatalogError(f"expected a folder that can be read at {root}: {error.strerror}; check --data_dir") from error
+        raise CatalogError(
+            f"expected a folder that can be read at {root}: {error.strerror}; check --data_dir"
+        ) from error
     folders = find_label_folders(str(root), found, genres)
     labels = {file: label for file in found.files if (label := folders.find_label(file)) is not None}
     left_out = _left_out(root, found, labels, labels_without_audio(str(root), found, folders))
@@ -110,7 +112,9 @@ def _add_columns(tracks: pd.DataFrame, metadata: Metadata) -> pd.DataFrame:
         CatalogError: a file's split is another in the table than by its folder.
     """
     added = metadata.columns.reindex(tracks["track_id"]).fillna("").set_axis(tracks.index)
-    for column in added.columns.intersection(["artist", "album"]):  # so that an artist is one, however the name is composed
+    for column in added.columns.intersection(
+        ["artist", "album"]
+    ):  # so that an artist is one, however the name is composed
         added[column] = [unicodedata.normalize("NFC", name) for name in added[column]]
     if "split" in added:
         both = (added["split"] != "") & (tracks["split"] != "")

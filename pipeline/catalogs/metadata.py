@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import posixpath
 from collections.abc import Sequence
 from pathlib import Path
@@ -91,7 +90,9 @@ def join_metadata(table_path: Path, root: Path, base: str, files: Sequence[str])
     notes = []
     unmatched = tuple(table.loc[table["file"].isna(), "path"])
     if unmatched:
-        notes.append(f"{len(unmatched)} rows of {table_path.name} belong to no file that is read: {quote_names(unmatched)}")
+        notes.append(
+            f"{len(unmatched)} rows of {table_path.name} belong to no file that is read: {quote_names(unmatched)}"
+        )
     if respelled := sum(path != file for path, file in zip(matched["path"], matched["file"], strict=True)):
         notes.append(f"{respelled} rows of {table_path.name} spell the path of their file otherwise than the disk does")
     if len(rows) < len(matched):
@@ -108,8 +109,9 @@ class _Finder:
         for file in files:
             self._by_key.setdefault(path_key(file), []).append(file)
         self._base = path_key(base)
-        self._roots = {path_key(os.path.abspath(root)), path_key(os.path.realpath(root)), path_key(str(root))}
-        self._name = path_key(os.path.basename(os.path.abspath(root)))
+        absolute = path_key(str(root.absolute()))
+        self._roots = {absolute, path_key(str(root.resolve())), path_key(str(root))} - {".", "/"}
+        self._name = absolute.rpartition("/")[2]
 
     def __call__(self, path: str) -> str | None:
         if path in self._files:

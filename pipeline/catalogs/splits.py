@@ -83,7 +83,9 @@ def split_off_training(catalog: Catalog, seed: int = 0) -> Catalog:
     (rows, *_), folds, how = _make_folds(training, labels, seed, ("training", missing[0]))
     split = tracks["split"].copy()
     split.loc[training.index[rows]] = missing[0]
-    note = f"one of {folds} parts of training, drawn by seed {seed}, is the {missing[0]} split, which is not there: {how}"
+    note = (
+        f"one of {folds} parts of training, drawn by seed {seed}, is the {missing[0]} split, which is not there: {how}"
+    )
     return dataclasses.replace(catalog, tracks=tracks.assign(split=split), notes=(*catalog.notes, note))
 
 

@@ -8,20 +8,24 @@ from pathlib import Path
 
 from pipeline.storage.left_out import Kind, LeftOut
 
-AUDIO_SUFFIXES = frozenset(
-    (".mp3", ".flac", ".ogg", ".oga", ".opus", ".wav", ".aif", ".aiff", ".aifc", ".au", ".caf", ".mp2", ".rf64", ".w64")
-)
+# fmt: off
+AUDIO_SUFFIXES = frozenset((
+    ".mp3", ".flac", ".ogg", ".oga", ".opus", ".wav", ".aif", ".aiff", ".aifc", ".au", ".caf", ".mp2", ".rf64", ".w64",
+    ".wave", ".snd", ".mp1", ".mpga",
+))
 # Endings of files that hold sound, or may, and that libsndfile does not read.
-UNREAD_SUFFIXES = frozenset(
-    ".3ga .3gp .aa .aac .aax .ac3 .adts .alac .amr .ape .asf .avi .dff .dsf .dts .eac3 .f4a .flv .it .m4a .m4b .m4p .m4r .m4v "
-    ".mid .midi .mka .mkv .mod .mov .mp4 .mpc .mpeg .mpg .ofr .ogv .ra .ram .rm .s3m .shn .spx .tak .tta .ts .vob .webm .wma "
-    ".wmv .wv .xm".split()
-)
+UNREAD_SUFFIXES = frozenset((
+    ".3ga", ".3gp", ".aa", ".aac", ".aax", ".ac3", ".adts", ".alac", ".amr", ".ape", ".asf", ".avi", ".dff", ".dsf", ".dts",
+    ".eac3", ".f4a", ".f4v", ".flv", ".it", ".m4a", ".m4b", ".m4p", ".m4r", ".m4v", ".mid", ".midi", ".mka", ".mkv", ".mod",
+    ".mov", ".mp4", ".mpc", ".mpeg", ".mpg", ".ofr", ".ogv", ".ra", ".ram", ".rm", ".s3m", ".shn", ".spx", ".tak", ".tta",
+    ".ts", ".vob", ".webm", ".wma", ".wmv", ".wv", ".xm",
+))
 # Folders that systems and programs put among a user's own, beside those whose names begin with a dot.
-_SYSTEM_FOLDERS = frozenset(
-    ("__macosx", "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "$recycle.bin", "recycler")
-    + ("lost+found", "system volume information")
-)
+_SYSTEM_FOLDERS = frozenset((
+    "__macosx", "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "$recycle.bin", "recycler", "lost+found",
+    "system volume information",
+))
+# fmt: on
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import enum
-import os
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import PurePath
 from typing import NamedTuple
 
 _MOST_ENDINGS = 5  # that a note names
@@ -44,6 +44,11 @@ class LeftOut(NamedTuple):
         """Whether this is a folder, or a link to one."""
         return self.path.endswith("/")
 
+    @property
+    def may_be_music(self) -> bool:
+        """Whether it may hold music: it has no other kind of ending, such as that of a cover or a list."""
+        return self.kind is not Kind.NOTED and not (self.kind is Kind.OTHER and PurePath(self.path).suffix)
+
 
 def describe_left_out(left_out: Iterable[LeftOut]) -> str:
     """Counts what is left out, by kind.
@@ -67,7 +72,7 @@ def describe_left_out(left_out: Iterable[LeftOut]) -> str:
             continue
         text = f"{len(items)} {kind.value[len(items) > 1]}"
         if kind is Kind.LABEL:
-            text += f" ({quote_names(os.path.basename(item.path.rstrip('/')) for item in items)})"
+            text += f" ({quote_names(item.path.rstrip('/').rpartition('/')[2] for item in items)})"
         if kind is Kind.OTHER:
             text += f" ({', '.join(f'{count} {ending}' for ending, count in _count_endings(items))})"
         parts.append(text)
@@ -90,7 +95,7 @@ def _count_endings(items: list[LeftOut]) -> list[tuple[str, int]]:
 
 
 def _show_ending(path: str) -> str:
-    ending = os.path.splitext(path)[1].lower()
+    ending = PurePath(path).suffix.lower()
     if len(ending) < 2:
         return "without ending"
     return ending if len(ending) <= 12 and ending.isprintable() else "of odd endings"  # it is printed to a terminal

@@ -149,8 +149,9 @@ def test_expand(tmp_path: Path):
     (tmp_path / "b").mkdir()
     for name in ("b/2.MP3", "b/1.ogg", "b/.hidden.mp3", "b/cover.jpg", "odd.bin"):
         (tmp_path / name).touch()
-    found = expand([str(tmp_path / "odd.bin"), str(tmp_path / "b"), str(tmp_path / "b" / "2.MP3")])
+    found, left_out = expand([str(tmp_path / "odd.bin"), str(tmp_path / "b"), str(tmp_path / "b" / "2.MP3")])
     assert [Path(path).name for path in found] == ["odd.bin", "1.ogg", "2.MP3"]
+    assert [Path(item.path).name for item in left_out] == [".hidden.mp3", "cover.jpg"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"expected audio files or folders that hold some, found none in .*empty"):
         expand([str(tmp_path / "empty")])
