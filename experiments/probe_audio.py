@@ -26,6 +26,8 @@ def main(argv: list[str]) -> None:
     )
     table = read_table(output, FIELDS)
     bad = table[table["decodable"] != "1"]
+    for note in catalog.notes:
+        print(f"note: {note}")
     label_of = dict(zip(catalog.tracks["path"], catalog.tracks["label"], strict=True))
     print(f"{output}: {len(table)} files, {len(bad)} undecodable")
     for path, reason in zip(bad["path"], bad["reason"], strict=True):

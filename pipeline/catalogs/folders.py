@@ -75,8 +75,7 @@ def load_folders(
     metadata = None
     for folder in dict.fromkeys((root, root.joinpath(*folders.base))):
         if (folder / METADATA_FILE).is_file() and metadata is None:
-            base = "" if folder == root else "/".join(folders.base)
-            metadata = join_metadata(folder / METADATA_FILE, root, base or "/".join(folders.base), list(labels))
+            metadata = join_metadata(folder / METADATA_FILE, root, "/".join(folders.base), list(labels))
             left_out = [
                 item._replace(reason="read for artists, albums, titles and splits", kind=Kind.NOTED)
                 if item.path == str(folder / METADATA_FILE)

@@ -47,7 +47,7 @@ def complete_splits(catalog: Catalog, seed: int = 0, needed: bool = True) -> Cat
     except CatalogError as error:
         if needed:
             raise
-        note = f"some clips are in no split, which is not needed here: {error}"
+        note = f"clips without a split, which is not needed here: {error}"
         catalog = dataclasses.replace(catalog, notes=(*catalog.notes, note))
     return dataclasses.replace(catalog, tracks=tracks.assign(split=written.map(_SPLIT_NAMES).fillna("")))
 

@@ -12,10 +12,11 @@ _MOST_ENDINGS = 5  # that a note names
 _MOST_NAMES = 10
 
 
+@enum.unique
 class Kind(enum.Enum):
-    """How a note counts what is left out: its words for one and for several. `NOTED` is counted by a note of its own."""
+    """How a note counts what is left out: its words for one and for several. What is `NOTED` is counted elsewhere."""
 
-    SOUND = "", ""  # by ending
+    SOUND = "sound file of another kind", "sound files of other kinds"  # the note names the kinds instead
     OUTSIDE = "audio file outside of the label folders", "audio files outside of the label folders"
     UNREADABLE = "folder not readable", "folders not readable"
     SPECIAL = "link that leads nowhere, pipe or device", "links that lead nowhere, pipes or devices"
@@ -23,7 +24,7 @@ class Kind(enum.Enum):
     LABEL = "label without audio", "labels without audio"
     HIDDEN = "hidden file", "hidden files"
     OTHER = "other file", "other files"
-    NOTED = "", ""
+    NOTED = "noted elsewhere", "noted elsewhere"
 
 
 class LeftOut(NamedTuple):
