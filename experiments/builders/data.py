@@ -51,7 +51,7 @@ def prepare(
     trains = "training" in splits
     if trains and not settings.allow_artist_leak:
         check_artists(catalog.tracks)
-    catalog = join_repeated_files(catalog, allow_leak=settings.allow_artist_leak or not trains)
+    catalog = join_repeated_files(catalog, one_split=trains, allow_leak=settings.allow_artist_leak)
     if settings.probe_csv:
         catalog = leave_out_undecodable(catalog, settings.probe_csv)
     missing = missing_files(catalog.tracks)

@@ -25,7 +25,7 @@ class ClipLeakError(CatalogError):
     """The same file in more than one split."""
 
 
-def join_repeated_files(catalog: Catalog, allow_leak: bool = False) -> Catalog:
+def join_repeated_files(catalog: Catalog, one_split: bool = True, allow_leak: bool = False) -> Catalog:
     """Keeps one row of each file, and refuses files that several rows say different things of.
 
     Paths are of one file if they are equal without `.`, `..` and links. Of clips in record shards the paths count that they
@@ -33,45 +33,48 @@ def join_repeated_files(catalog: Catalog, allow_leak: bool = False) -> Catalog:
 
     Args:
         catalog: any.
-        allow_leak: whether a file may be in several splits, in which case all of its rows stay.
+        one_split: whether it matters that a file is in several splits.
+        allow_leak: whether a file may be in several splits or under several labels all the same; its rows then stay.
 
     Returns:
-        The catalog with one row for each file; a note names the files that others named again.
+        The catalog with one row for each file; notes name the files that others named again.
 
     Raises:
         CatalogError: a file has several labels.
         ClipLeakError: a file is in several splits.
     """
     tracks = catalog.tracks
-    files = pd.Series(_file_ids(tracks["path"]), index=tracks.index)
-    again = files.duplicated(keep=False)
-    if not again.any():
+    rows = pd.DataFrame(
+        {"file": _file_ids(tracks["path"]), "label": tracks["label"], "split": tracks["split"]}, index=tracks.index
+    )
+    again = rows[rows["file"].duplicated(keep=False)]
+    if again.empty:
         return catalog
-    groups = tracks[again].groupby(files[again])
-    several = groups["label"].nunique()
-    if (labels := several.index[several > 1]).size:
-        raise CatalogError(
-            f"expected every file under one label, found {len(labels)} under several: {quote_names(labels)}; correct the "
-            "table, or, with --multi_label, write the labels of a file in one row, as Rock|Folk"
-        )
-    several = groups["split"].nunique()
-    if (leaking := several.index[several > 1]).size and not allow_leak:
-        raise ClipLeakError(
-            f"expected every file in one split only, found {len(leaking)} in several: {quote_names(leaking)}; mend the "
-            "splits, or allow it with --allow_artist_leak"
-        )
+    several = again.groupby("file")[["label", "split"]].nunique() > 1
     notes = list(catalog.notes)
-    if leaking.size:
-        notes.append(f"{len(leaking)} files are in several splits: {quote_names(leaking)}")
-    extra = pd.DataFrame({"file": files, "split": tracks["split"]}).duplicated()
-    if not extra.any():
-        return dataclasses.replace(catalog, notes=tuple(notes))
-    named = files[extra].unique()
-    notes.append(f"{extra.sum()} rows name a file a second time, which counts once: {quote_names(named)}")
+    if len(files := several.index[several["label"]]):
+        if not allow_leak:
+            raise CatalogError(
+                f"expected every file under one label, found {len(files)} under several: {quote_names(files)}; correct the "
+                "table; or, with --multi_label, write the labels of a file in one row, as Rock|Folk; or allow it with "
+                "--allow_artist_leak"
+            )
+        notes.append(f"{len(files)} files are under several labels: {quote_names(files)}")
+    if one_split and len(files := several.index[several["split"]]):
+        if not allow_leak:
+            raise ClipLeakError(
+                f"expected every file in one split only, found {len(files)} in several: {quote_names(files)}; mend the "
+                "splits, or allow it with --allow_artist_leak"
+            )
+        notes.append(f"{len(files)} files are in several splits: {quote_names(files)}")
+    extra = rows.duplicated()
+    if extra.any():
+        named = rows.loc[extra, "file"].unique()
+        notes.append(f"{extra.sum()} rows name a file a second time, which counts once: {quote_names(named)}")
     kept_paths = set(tracks.loc[~extra, "path"])
     repeated = [
         LeftOut(path, f"the same file as {file}, which another row names")
-        for path, file in zip(tracks.loc[extra, "path"], files[extra], strict=True)
+        for path, file in zip(tracks.loc[extra, "path"], rows.loc[extra, "file"], strict=True)
         if path not in kept_paths
     ]
     return dataclasses.replace(

@@ -90,6 +90,11 @@ def load_folders(
     if metadata:
         more = metadata.check_coverage(catalog.tracks["track_id"].tolist())
         catalog = dataclasses.replace(catalog, notes=(*catalog.notes, *more))
+    if len(catalog.labels) == 1 and not genres:
+        note = (
+            f"{catalog.labels[0]!r} is the only label; to tell several apart, name the folder that holds one for each"
+        )
+        catalog = dataclasses.replace(catalog, notes=(*catalog.notes, note))
     catalog = complete_splits(catalog, seed, needs_splits)
     return split_off_training(catalog, seed) if folders.has_splits and needs_splits else catalog
 
