@@ -96,7 +96,8 @@ def load_folders(
         )
         catalog = dataclasses.replace(catalog, notes=(*catalog.notes, note))
     catalog = complete_splits(catalog, seed, needs_splits)
-    return split_off_training(catalog, seed) if folders.has_splits and needs_splits else catalog
+    has_splits = folders.has_splits or folders.splits_below
+    return split_off_training(catalog, seed) if has_splits and needs_splits else catalog
 
 
 def _left_out(root: Path, found: FoundAudio, labels: dict[str, str], empty: list[LeftOut]) -> list[LeftOut]:

@@ -19,12 +19,14 @@ class LabelFolders:
         base: names of the folders that all files are in.
         has_splits: whether the folders below those are splits, as `train/` and `test/`.
         inner: names of the folders between each split and its labels.
+        splits_below: whether the folders below the labels are splits, as `Rock/train/`.
         notes: what was assumed, one sentence each.
     """
 
     base: tuple[str, ...] = ()
     has_splits: bool = False
     inner: tuple[str, ...] = ()
+    splits_below: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -43,14 +45,16 @@ class LabelFolders:
 
     def find_split(self, path: str) -> str:
         """Returns the split of a file by its path relative to the root; "" where folders are no splits."""
-        return find_split_name(path.split("/")[len(self.base)]) or "" if self.has_splits else ""
+        if not (self.has_splits or self.splits_below):
+            return ""
+        return find_split_name(path.split("/")[len(self.base) + self.splits_below]) or ""
 
 
 def find_label_folders(root: str, found: FoundAudio, genres: Sequence[str] = ()) -> LabelFolders:
     """Finds where the labels stand.
 
     A single folder that holds further folders and no music of its own is gone through, unless it is a genre that was asked
-    for. Folders that are all named as splits, at least two different ones, are splits.
+    for. Folders that are all named as splits, at least two different ones, are splits; above the labels or below them.
 
     Args:
         root: the folder that was searched.
@@ -85,7 +89,11 @@ def find_label_folders(root: str, found: FoundAudio, genres: Sequence[str] = ())
     splits = {top: find_split_name(top) for top in tops}
     given = {split for split in splits.values() if split}
     if len(given) < 2:
-        return LabelFolders(tuple(base), notes=tuple(notes))
+        below = {path[1] if len(path) > 2 else "" for path in parts if len(path) > 1}
+        splits_below = len({find_split_name(name) for name in below} - {None}) > 1 and all(map(find_split_name, below))
+        if splits_below:
+            notes.append(f"the folders {quote_names(sorted(below))} in the labels' folders are splits")
+        return LabelFolders(tuple(base), splits_below=splits_below, notes=tuple(notes))
     if None in splits.values():
         others = quote_names(top for top in tops if not splits[top])
         named = quote_names(top for top in tops if splits[top])
@@ -93,7 +101,7 @@ def find_label_folders(root: str, found: FoundAudio, genres: Sequence[str] = ())
         return LabelFolders(tuple(base), notes=tuple(notes))
     inner, _ = go_through([path[1:] for path in parts if len(path) > 1])
     notes.append(f"the folders {quote_names(tops)} are splits, and the folders in them the labels")
-    folders = LabelFolders(tuple(base), True, tuple(inner), tuple(notes))
+    folders = LabelFolders(tuple(base), has_splits=True, inner=tuple(inner), notes=tuple(notes))
     if not any(folders.find_label(file) for file in found.files):
         raise CatalogError(
             f"expected label folders in the split folders {quote_names(tops)} of {join_root(root, '/'.join(base))}, found "
@@ -105,9 +113,11 @@ def find_label_folders(root: str, found: FoundAudio, genres: Sequence[str] = ())
 def labels_without_audio(root: str, found: FoundAudio, folders: LabelFolders) -> list[LeftOut]:
     """Lists the label folders in which no file is read."""
     with_audio = {tuple(file.split("/")[: folders.depth + 1]) for file in found.files}
+    labels = {parts[-1] for parts in with_audio if len(parts) == folders.depth + 1}
     empty = []
     for folder in found.folders:
         parts = tuple(folder.split("/"))
         if folder and len(parts) == folders.depth + 1 and folders.find_label(folder + "/x") and parts not in with_audio:
-            empty.append(LeftOut(join_root(root, folder) + "/", "no file in it is read", Kind.LABEL))
+            kind = Kind.EMPTY if parts[-1] in labels and folders.has_splits else Kind.LABEL
+            empty.append(LeftOut(join_root(root, folder) + "/", "no file in it is read", kind))
     return empty

@@ -22,6 +22,7 @@ class Kind(enum.Enum):
     SPECIAL = "link that leads nowhere, pipe or device", "links that lead nowhere, pipes or devices"
     REPEATED = "link to what is used under another name", "links to what is used under other names"
     LABEL = "label without audio", "labels without audio"
+    EMPTY = "folder of a label without audio in this split", "folders of labels without audio in their splits"
     HIDDEN = "hidden file", "hidden files"
     OTHER = "other file", "other files"
     NOTED = "noted elsewhere", "noted elsewhere"

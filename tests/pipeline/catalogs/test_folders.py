@@ -66,6 +66,27 @@ def test_validation_is_taken_from_training_where_there_is_none(tmp_path: Path):
     assert not load_folders(tmp_path, seed=2).tracks.equals(catalog.tracks)
 
 
+def test_splits_below_the_labels_are_splits(tmp_path: Path):
+    for label in ("Rock", "Jazz"):
+        fill(tmp_path / label, train=6, val=3, test=3)
+    catalog = load_folders(tmp_path)
+    assert catalog.labels == ("Jazz", "Rock")
+    meant = {"train": "training", "val": "validation", "test": "test"}
+    assert catalog.tracks["split"].tolist() == [meant[path.split("/")[1]] for path in catalog.tracks["track_id"]]
+    fill(tmp_path / "Rock", bonus=3)  # then they are albums
+    assert "are splits" not in notes(load_folders(tmp_path))
+
+
+def test_a_label_without_audio_in_one_split_is_said(tmp_path: Path):
+    fill(tmp_path / "train", Rock=9, Jazz=9)
+    fill(tmp_path / "test", Rock=9)
+    (tmp_path / "test" / "Jazz").mkdir()
+    (tmp_path / "test" / "Jazz" / "a.m4a").touch()
+    catalog = load_folders(tmp_path)
+    assert "1 folder of a label without audio in this split" in notes(catalog)
+    assert f"{tmp_path}/test/Jazz/" in [item.path for item in catalog.left_out]
+
+
 def test_split_names_beside_other_labels_are_labels_and_that_is_said(tmp_path: Path):
     fill(tmp_path, train=9, test=9, Jazz=9)
     catalog = load_folders(tmp_path)
