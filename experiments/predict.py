@@ -5,8 +5,9 @@
     python -m experiments.predict --saved_model=exports/rock_hiphop --timeline live_set.flac
 
 Takes any format and rate that libsndfile reads; folders are searched for the usual file names (.mp3, .flac, .wav, …). A file is predicted by equally spaced
-crops that cover it, averaged, exactly as in evaluation. One that cannot be decoded gets a line with the reason, the
-others go on, and the exit code is 1.
+crops that cover it, averaged, exactly as in evaluation. Links are followed, hidden files are not predicted, and what else
+is left out is counted, and listed with reasons by --left_out=FILE. A file that cannot
+be decoded gets a line with the reason, the others go on, and the exit code is 1.
 """
 
 import sys
@@ -32,14 +33,25 @@ _FORMAT = flags.DEFINE_enum(
 _OUTPUT = flags.DEFINE_string("output", None, "File to write to; default: the terminal.")
 _TIMELINE = flags.DEFINE_bool("timeline", False, "Also plot each file's genres over time, and add them to JSON.")
 _TIMELINE_DIR = flags.DEFINE_string("timeline_dir", "timelines", "Folder of those plots.")
+_LEFT_OUT = flags.DEFINE_string(
+    "left_out", None, "CSV to write (path, reason): what the folders hold that is not predicted. Default: counts alone."
+)
 
 
 def main(argv: list[str]) -> None:
     from experiments.prediction import output as prediction_output
     from experiments.prediction import prediction
     from experiments.prediction.exported import load_exported
+    from experiments.runs.left_out import write_left_out
+    from pipeline.storage.left_out import describe_left_out
 
-    paths = prediction.expand(argv[1:])
+    paths, left_out = prediction.expand(argv[1:])
+    if any(item.may_be_music for item in left_out):
+        where = f"see {_LEFT_OUT.value}" if _LEFT_OUT.value else "--left_out=FILE lists them"
+        print(f"note: {describe_left_out(left_out)}; {where}", file=sys.stderr)
+    if _LEFT_OUT.value:
+        Path(_LEFT_OUT.value).parent.mkdir(parents=True, exist_ok=True)
+        write_left_out(Path(_LEFT_OUT.value), left_out)
     output = Path(_OUTPUT.value) if _OUTPUT.value else None
     if output and output.is_dir():
         raise ValueError(f"expected --output as a file to write, received the directory {output}; name a file in it")

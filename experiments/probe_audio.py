@@ -20,12 +20,14 @@ def main(argv: list[str]) -> None:
     from pipeline.catalogs.catalog import read_table
     from pipeline.catalogs.probe import FIELDS, probe_files
 
-    catalog = load_catalog(settings_flags.settings_from_flags(flags.FLAGS))
+    catalog = load_catalog(settings_flags.settings_from_flags(flags.FLAGS), needs_splits=False)
     output = probe_files(
         catalog.tracks["path"], _OUTPUT.value, lambda items, total: console.progress(items, total, "files")
     )
     table = read_table(output, FIELDS)
     bad = table[table["decodable"] != "1"]
+    for note in catalog.notes:
+        print(f"note: {note}")
     label_of = dict(zip(catalog.tracks["path"], catalog.tracks["label"], strict=True))
     print(f"{output}: {len(table)} files, {len(bad)} undecodable")
     for path, reason in zip(bad["path"], bad["reason"], strict=True):

@@ -63,7 +63,7 @@ def evaluate_run(run_dir: Path, settings: Settings, split: str, output_dir: Path
     """
     run, results = Run(run_dir), Run(output_dir)
     labels, model = run.labels, run.model()
-    catalog, ledger = prepare(settings, () if split == "all" else (split,))
+    catalog, ledger = prepare(settings, () if split == "all" else (split,), needs_splits=split != "all")
     unknown = sorted(set(catalog.labels) - set(labels))
     if unknown:
         raise ValueError(
@@ -71,11 +71,12 @@ def evaluate_run(run_dir: Path, settings: Settings, split: str, output_dir: Path
         )
     catalog = dataclasses.replace(catalog, labels=labels)
     results.directory.mkdir(parents=True, exist_ok=True)
+    results.write_left_out(catalog)
     try:
         predictions = predict_split(make_predict_function(model), catalog, split, settings, ledger)
     finally:
         results.write_failures(ledger, catalog)
-        print(results.describe_failures(ledger, catalog))
+        print(results.describe_failures(ledger, catalog) + results.describe_left_out(catalog))
     thresholds = run.thresholds if settings.multi_label else None
     return write_evaluation(results, {split: predictions}, labels, thresholds)[split]
 

@@ -20,6 +20,7 @@ from experiments.builders.data import prepare
 from experiments.builders.model import build_front_end
 from experiments.exploration.plots import GenreImages, plot_components, plot_genres
 from experiments.runs.failures import describe_failures, write_failures
+from experiments.runs.left_out import write_left_out
 from experiments.settings import Settings, require_one_label
 from layers.front_ends.log_mel import LogMelSpectrogram
 from pipeline.catalogs.splits import artist_groups
@@ -65,7 +66,7 @@ def explore(
         raise ValueError("expected crops of one length, to average their images, received crop_seconds=0; use 5, say")
     require_one_label(settings, "this look at the features")
     front_end = build_front_end(settings)
-    catalog, ledger = prepare(settings, () if split == "all" else (split,))
+    catalog, ledger = prepare(settings, () if split == "all" else (split,), needs_splits=split != "all")
     tracks = catalog.split(split)
     output_dir.mkdir(parents=True, exist_ok=True)
     try:
@@ -90,6 +91,7 @@ def explore(
     finally:
         failures = output_dir / "failures.csv"
         write_failures(failures, ledger, catalog)
+        write_left_out(output_dir / "left_out.csv", catalog.left_out)
         print(describe_failures(failures, ledger, catalog))
     shown = tracks.iloc[places].reset_index(drop=True)
     shares = [float(share) for share in components.explained_variance_ratio_[:2]]

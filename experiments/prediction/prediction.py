@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from pipeline.decoding import read_info
 from pipeline.decoding.registry import DEFAULT_DECODER
 from pipeline.decoding.silence import describe_silence
 from pipeline.failures import FailureLedger
-from pipeline.storage.audio_files import find_audio
+from pipeline.storage.audio_files import find_audio, join_root, list_endings
 from pipeline.storage.clips import read_clip
+from pipeline.storage.left_out import Kind, LeftOut, describe_left_out
 
 _BATCH_WINDOWS = 16
 _BATCH_FILES = 8
@@ -44,21 +46,39 @@ class FilePrediction:
         return self.windows.mean(axis=0, dtype=np.float64)
 
 
-def expand(arguments: Sequence[str]) -> list[str]:
+def expand(arguments: Sequence[str]) -> tuple[list[str], list[LeftOut]]:
     """Expands files and folders to files: folders are searched for audio, files are taken as they are, each once.
 
+    Returns:
+        The files, and what the folders hold that is not among them, with reasons.
+
     Raises:
-        ValueError: there is no file.
+        ValueError: there is no file; the message says what was found instead.
+        OSError: a folder cannot be read.
     """
     paths: dict[str, None] = {}
+    left_out: dict[str, LeftOut] = {}
     for argument in arguments:
-        found = map(str, find_audio(Path(argument))) if Path(argument).is_dir() else [argument]
-        paths |= dict.fromkeys(found)
+        if not Path(argument).is_dir():
+            paths[argument] = None
+            continue
+        found = find_audio(argument)
+        paths |= dict.fromkeys(join_root(argument, file) for file in found.files)
+        left_out |= {item.path: item for item in found.left_out}
+    if len(arguments) > 1:  # a folder and a folder or file in it, written otherwise
+        by_real_path: dict[str, str] = {}
+        for path in paths:
+            first = by_real_path.setdefault(os.path.realpath(path), path)
+            if first != path:
+                left_out[path] = LeftOut(path, f"the same file as {first}", Kind.REPEATED)
+        paths = dict.fromkeys(by_real_path.values())
     if not paths:
+        counts = f" ({note})" if (note := describe_left_out(left_out.values())) else ""
         raise ValueError(
             f"expected audio files or folders that hold some, found none in {', '.join(arguments) or 'an empty list'}"
+            f"{counts}; files read: {list_endings()}"
         )
-    return list(paths)
+    return list(paths), [item for path, item in left_out.items() if path not in paths]
 
 
 def predict_files(

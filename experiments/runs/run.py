@@ -12,6 +12,7 @@ import pandas as pd
 
 from experiments.runs.failures import describe_failures, read_failures, restore_failures, write_failures
 from experiments.runs.identity import data_identity
+from experiments.runs.left_out import describe_left_out, read_left_out, write_left_out
 from experiments.settings import Settings, differences, settings_from_json
 from pipeline.catalogs.catalog import Catalog
 from pipeline.failures import FailureLedger
@@ -97,6 +98,7 @@ class Run:
             remove_partial(directory)
         write_text(self.path("settings.json"), settings.as_json())  # first: it is what shows that this is a run
         self._write_json("data.json", data_identity(catalog))
+        self.write_left_out(catalog)
 
     @property
     def settings(self) -> Settings:
@@ -303,6 +305,19 @@ class Run:
     def describe_failures(self, ledger: FailureLedger, catalog: Catalog) -> str:
         """Returns one line that counts the undecodable files by label and names failures.csv."""
         return describe_failures(self.path("failures.csv"), ledger, catalog)
+
+    @property
+    def left_out(self) -> list[dict[str, str]]:
+        """The files that the data set does not use, each by the columns of left_out.csv; none if there is no such file."""
+        return read_left_out(self.path("left_out.csv"))
+
+    def write_left_out(self, catalog: Catalog) -> None:
+        """Writes left_out.csv."""
+        write_left_out(self.path("left_out.csv"), catalog.left_out)
+
+    def describe_left_out(self, catalog: Catalog) -> str:
+        """Returns the end of a line that counts what the data set does not use and names left_out.csv; "" for nothing."""
+        return describe_left_out(self.path("left_out.csv"), catalog.left_out)
 
     def _write_json(self, name: str, contents: dict[str, Any]) -> None:
         write_text(self.path(name), json.dumps(contents, indent=2) + "\n")

@@ -123,7 +123,7 @@ def train_baseline(settings: Settings, output_dir: str | Path) -> dict:
         return write_evaluation(run, splits, catalog.labels)
     finally:
         run.write_failures(ledger, catalog)
-        print(run.describe_failures(ledger, catalog))
+        print(run.describe_failures(ledger, catalog) + run.describe_left_out(catalog))
 
 
 def make_feature_function(settings: Settings) -> Callable[[tf.Tensor], tf.Tensor]:

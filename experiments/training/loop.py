@@ -86,7 +86,7 @@ def _train(settings: Settings, run: Run, cluster: Cluster) -> dict:
     finally:
         if cluster.is_chief:
             run.write_failures(ledger, catalog)
-        print(run.describe_failures(ledger, catalog))
+        print(run.describe_failures(ledger, catalog) + run.describe_left_out(catalog))
 
 
 def _check(settings: Settings, cluster: Cluster) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pandas as pd
 
 from pipeline.storage.clips import containing_file
 from pipeline.storage.files import is_file
+from pipeline.storage.left_out import LeftOut
 
 COLUMNS = ("track_id", "path", "label", "split", "artist", "album", "title")
 SPLITS = ("training", "validation", "test")
@@ -20,6 +22,7 @@ LABEL_SEPARATOR = "|"  # between the labels of a clip that has several
 # Longer than the longest path, and than any name: such a field is damage, and every table and plot would suffer it.
 _MAX_TEXT = 4096
 _MAX_MESSAGE = 2000
+_MAX_SIMILAR = 5  # notes on labels of nearly one name
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -51,12 +54,14 @@ class Catalog:
         labels: the labels in sorted order; a label's index is its class index.
         notes: what the loader left out or assumed, one sentence each, for the user to read.
         multi_label: whether a row's label may be several, with `LABEL_SEPARATOR` between them.
+        left_out: every file and row that is not used, with its reason, as far as the loader sees them.
     """
 
     tracks: pd.DataFrame
     labels: tuple[str, ...]
     notes: tuple[str, ...] = ()
     multi_label: bool = False
+    left_out: tuple[LeftOut, ...] = ()
 
     def split(self, name: str) -> pd.DataFrame:
         """The clips of one split, or of every split for "all"."""
@@ -64,11 +69,22 @@ class Catalog:
             return self.tracks
         return self.tracks[self.tracks["split"] == name]
 
-    def keep(self, mask: pd.Series, note: str) -> Catalog:
-        """The same catalog with only the rows where `mask` is true; `note` is kept if that leaves any row out."""
+    def keep(self, mask: pd.Series, note: str, reason: str = "") -> Catalog:
+        """The same catalog with only the rows where `mask` is true.
+
+        Args:
+            mask: a boolean for each row.
+            note: is kept if that leaves any row out.
+            reason: why it does, for the list of what is left out; default: the note.
+        """
         if mask.all():
             return self
-        return dataclasses.replace(self, tracks=self.tracks[mask].reset_index(drop=True), notes=(*self.notes, note))
+        return dataclasses.replace(
+            self,
+            tracks=self.tracks[mask].reset_index(drop=True),
+            notes=(*self.notes, note),
+            left_out=(*self.left_out, *(LeftOut(path, reason or note) for path in self.tracks.loc[~mask, "path"])),
+        )
 
     def label_names(self, tracks: pd.DataFrame) -> pd.Series:
         """The label of each row; of a row with several each in turn, under the row's index."""
@@ -101,9 +117,15 @@ class Catalog:
 
 
 def make_catalog(
-    tracks: pd.DataFrame, genres: Sequence[str], notes: Iterable[str] = (), multi_label: bool = False
+    tracks: pd.DataFrame,
+    genres: Sequence[str],
+    notes: Iterable[str] = (),
+    multi_label: bool = False,
+    left_out: Iterable[LeftOut] = (),
 ) -> Catalog:
     """Builds a catalog from rows whose labels are names, keeping only the labels in `genres` (all if empty).
+
+    The rows of other labels are added to what is left out. A note names labels that differ by case or spaces only.
 
     Raises:
         CatalogError: a genre is unknown, a text is too long or a label unprintable, or there is no clip.
@@ -123,12 +145,15 @@ def make_catalog(
         raise CatalogError(f"expected labels without control characters, found {unprintable[0]!r}; mend the table")
     wanted = [resolve_name(genre, present, "genre") for genre in genres] or present
     kept = names[names.isin(wanted)]
+    others = tracks.drop(tracks.index[kept.index.unique()]) if len(tracks) else tracks
+    left_out = (*left_out, *(LeftOut(path, "its label is not among --genres") for path in others["path"]))
+    notes = (*notes, *_note_similar(present, wanted))
     tracks = tracks.iloc[kept.index.unique()].reset_index(drop=True)
     if tracks.empty:
         raise CatalogError("expected at least one clip, found none; check --data_dir, --subset and --genres")
     if multi_label:
         tracks = tracks.assign(label=[join_labels(names) for _, names in kept.groupby(level=0)])
-    return Catalog(tracks, tuple(sorted(set(wanted))), tuple(notes), multi_label)
+    return Catalog(tracks, tuple(sorted(set(wanted))), notes, multi_label, left_out)
 
 
 def join_labels(names: Iterable[str]) -> str:
@@ -142,17 +167,47 @@ def _names(tracks: pd.DataFrame, multi_label: bool) -> pd.Series:
     return tracks["label"].str.split(LABEL_SEPARATOR, regex=False).explode().str.strip()
 
 
+def name_key(name: str) -> str:
+    """Returns what names have in common that differ only by case, by spaces or by how their letters are composed."""
+    return " ".join(unicodedata.normalize("NFC", name).casefold().split())
+
+
+def _note_similar(present: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """Says which of the labels that are wanted have neighbours of nearly the same name."""
+    groups: dict[str, list[str]] = {}
+    for label in present:
+        groups.setdefault(name_key(label), []).append(label)
+    chosen = set(wanted)
+    return [
+        f"the labels {', '.join(map(repr, group))} differ by case, spaces or composed letters only; they are different "
+        "labels: give them one name if they should be one"
+        for group in groups.values()
+        if len(group) > 1 and chosen & set(group)
+    ][:_MAX_SIMILAR]
+
+
 def resolve_name(name: str, choices: Sequence[str], what: str) -> str:
-    """Finds `name` among `choices`, whatever its case.
+    """Finds `name` among `choices`: as it is written, or else whatever its case.
 
     Raises:
-        CatalogError: it is not among them; the message lists the nearest first.
+        CatalogError: it is not among them, and the message lists the nearest first; or several differ from it by case
+            alone, and the message lists those.
     """
-    by_key = {choice.casefold(): choice for choice in choices}
-    if name.casefold() in by_key:
-        return by_key[name.casefold()]
-    nearest = difflib.get_close_matches(name.casefold(), by_key, n=len(by_key), cutoff=0.0)
-    shown = ", ".join(by_key[key] for key in nearest[:20])
+    if name in choices:
+        return name
+    by_key: dict[str, list[str]] = {}
+    for choice in dict.fromkeys(choices):
+        by_key.setdefault(name_key(choice), []).append(choice)
+    same = by_key.get(name_key(name), [])
+    if len(same) > 1:
+        raise CatalogError(
+            f"expected one {what} of the name {name!r}, found {len(same)}: {', '.join(map(repr, same))}; write the one "
+            "that you mean exactly so, or list them all"
+        )
+    if same:
+        return same[0]
+    nearest = difflib.get_close_matches(name_key(name), by_key, n=len(by_key), cutoff=0.0)
+    shown = ", ".join(choice for key in nearest[:20] for choice in by_key[key])
     more = f" and {len(nearest) - 20} more" if len(nearest) > 20 else ""
     raise CatalogError(f"expected a known {what}, received {name!r}; choose from: {shown}{more}")
 
@@ -206,13 +261,21 @@ def missing_files(tracks: pd.DataFrame) -> pd.Series:
 def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
     """Reads a CSV as text ("" where empty) and checks that it has the `needed` columns.
 
+    A table may also be separated by semicolons or tabs, as spreadsheets write it; the case of its columns' names and spaces
+    around them do not matter.
+
+    Args:
+        path: the table.
+        needed: columns that must be there.
+
     Raises:
         CatalogError: it cannot be read, or lacks a column.
     """
+    known = {name.lower(): name for name in (*COLUMNS, *needed)}
     try:
         if _holds_nul(path):  # at which the parser would end a field: another path than the table's
             raise CatalogError(f"expected a CSV table in UTF-8 at {path}, found NUL bytes in it; save it as UTF-8 text")
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = pd.read_csv(path, sep=_separator(path, needed), dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError:
         raise CatalogError(f"expected a table at {path}, found nothing there; check the path") from None
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
@@ -220,6 +283,11 @@ def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
     if not isinstance(table.index, pd.RangeIndex):  # the first fields of each row have become its name
         raise CatalogError(
             f"expected as many fields in every row as in the header of {path}, found more in each; quote those with commas"
+        )
+    table.columns = [known.get(column.strip().lower(), column) for column in table.columns]
+    if len(repeated := table.columns[table.columns.duplicated()]):
+        raise CatalogError(
+            f"expected each column once in {path}, found several of the name {repeated[0]!r}; rename or remove all but one"
         )
     absent = [column for column in needed if column not in table.columns]
     if absent:
@@ -233,3 +301,14 @@ def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
 def _holds_nul(path: Path) -> bool:
     with open(path, "rb") as file:
         return any(b"\0" in block for block in iter(lambda: file.read(1 << 20), b""))
+
+
+def _separator(path: Path, needed: Sequence[str]) -> str:
+    """What separates the fields of a table: a comma, unless its header has the needed columns between something else."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        header = file.readline(_MAX_TEXT).lower()
+    for separator in ",;\t":
+        names = {name.strip().strip('"').strip() for name in header.split(separator)}
+        if {name.lower() for name in needed} <= names and (separator == "," or "," not in header):
+            return separator
+    return ","

@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.catalogs.catalog import SPLITS, Catalog, CatalogError, join_labels, make_catalog, read_table, resolve_name
+from pipeline.storage.left_out import LeftOut
 
 SUBSETS = ("small", "medium", "large", "full")
 
@@ -74,19 +75,26 @@ def load_fma(
     data_dir = Path(data_dir)
     metadata = data_dir / "fma_metadata"
     tracks = _read_tracks(metadata / "tracks.csv")
-    notes = []
+    notes, dropped = [], []
     if subset != "full":
         tracks = tracks[tracks["subset"].isin(SUBSETS[: SUBSETS.index(subset) + 1])]
     if not keep_known_bad_clips:
         bad = tracks["track_id"].isin(KNOWN_BAD_CLIPS)
         if bad.any():
             notes.append(f"left out {bad.sum()} clips known to be bad (--keep_known_bad_clips keeps them)")
+        dropped.append((tracks.loc[bad, "track_id"], "known to be empty or wrongly cut"))
         tracks = tracks[~bad]
-    tracks, chosen, label_notes = _label_by_genre(tracks, read_genres(metadata / "genres.csv"), genres, multi_label)
-    tracks = tracks.assign(
-        path=_audio_paths(_audio_dir(data_dir, subset), tracks["track_id"]), artist=_unique_artists(tracks)
+    tracks, chosen, label_notes, unlabelled = _label_by_genre(
+        tracks, read_genres(metadata / "genres.csv"), genres, multi_label
     )
-    return make_catalog(tracks, chosen, (*notes, *label_notes), multi_label)
+    audio_dir = _audio_dir(data_dir, subset)
+    tracks = tracks.assign(path=_audio_paths(audio_dir, tracks["track_id"]), artist=_unique_artists(tracks))
+    left_out = [
+        LeftOut(path, reason)
+        for track_ids, reason in (*dropped, *unlabelled)
+        for path in _audio_paths(audio_dir, track_ids)
+    ]
+    return make_catalog(tracks, chosen, (*notes, *label_notes), multi_label, left_out)
 
 
 def read_genres(path: Path) -> pd.DataFrame:
@@ -109,8 +117,8 @@ def descendants(table: pd.DataFrame, genre_id: int) -> set[int]:
 
 def _label_by_genre(
     tracks: pd.DataFrame, table: pd.DataFrame, genres: Sequence[str], multi_label: bool
-) -> tuple[pd.DataFrame, list[str], list[str]]:
-    """Adds the label column; returns the labelled tracks, the chosen titles and notes."""
+) -> tuple[pd.DataFrame, list[str], list[str], list[tuple[pd.Series, str]]]:
+    """Adds the label column; returns the labelled tracks, the chosen titles, notes, and ids left out with their reasons."""
     title_of = dict(zip(table["genre_id"], table["title"], strict=True))
     if genres:
         chosen = [
@@ -133,6 +141,11 @@ def _label_by_genre(
         notes.append(
             f"left out {several.sum()} tracks that belong to two or more of the chosen genres (--multi_label keeps them)"
         )
+    dropped = [(tracks.loc[counts == 0, "track_id"], "in none of the chosen genres" if genres else "without a genre")]
+    if not multi_label:
+        dropped.append((tracks.loc[several, "track_id"], "in two or more of the chosen genres"))
+    if not genres and (counts == 0).any():
+        notes.append(f"left out {(counts == 0).sum()} tracks without a genre")
     tracks = tracks[counts > 0] if multi_label else tracks[counts == 1]
     if genres:
         absent = sorted(
@@ -143,8 +156,8 @@ def _label_by_genre(
                 f"expected tracks for every chosen genre, found none for: {', '.join(absent)}; "
                 "choose a larger --subset, or genres that do not contain each other"
             )
-        return tracks, chosen, notes
-    return tracks, [], notes
+        return tracks, chosen, notes, dropped
+    return tracks, [], notes, dropped
 
 
 def _read_tracks(path: Path) -> pd.DataFrame:

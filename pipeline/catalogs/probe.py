@@ -112,7 +112,8 @@ def leave_out_undecodable(catalog: Catalog, probe_csv: str | Path) -> Catalog:
         raise CatalogError(f"expected rows of this data set in {probe_csv}, found none of its paths; probe it first")
     bad = probe.loc[probe["decodable"] != "1", "path"]
     mask: pd.Series = ~catalog.tracks["path"].isin(bad)
-    return catalog.keep(mask, f"left out {(~mask).sum()} clips that {probe_csv} calls undecodable")
+    note = f"left out {(~mask).sum()} clips that {probe_csv} calls undecodable"
+    return catalog.keep(mask, note, f"undecodable, says {probe_csv}")
 
 
 def _probe_in_parallel(paths: list[str]) -> Iterator[ProbeResult]:

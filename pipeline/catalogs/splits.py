@@ -4,42 +4,89 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from pipeline.catalogs.catalog import SPLITS, Catalog, CatalogError
+from pipeline.storage.left_out import quote_names
 
 _MAX_FOLDS = 10
 _SPLIT_NAMES = {name: name for name in SPLITS} | {"train": "training", "val": "validation", "valid": "validation"}
 
 
-def complete_splits(catalog: Catalog, seed: int = 0) -> Catalog:
+def find_split_name(name: str) -> str | None:
+    """Returns the split that a name means, such as training for "Train"; None if it means none."""
+    return _SPLIT_NAMES.get(name.strip().lower())
+
+
+def complete_splits(catalog: Catalog, seed: int = 0, needed: bool = True) -> Catalog:
     """Gives the splits of a table their own names, or makes splits if no row has one.
 
     Args:
         catalog: its column `split` may be empty, or hold "train", "val" and "valid", in any case.
         seed: of the splits, if none are given.
+        needed: whether splits are needed; if not, clips stay without one ("") where that is all that can be done.
 
     Returns:
-        The catalog with one of `SPLITS` in every row, and a note if they were made here.
+        The catalog with one of `SPLITS` in every row, and a note if they were made here, or could not be made.
 
     Raises:
-        CatalogError: a name is unknown, some rows have no split and others do, or a label has too few clips.
+        CatalogError: a name is unknown, some rows have no split and others do, or a label has too few clips; only if
+            splits are needed.
     """
     tracks = catalog.tracks
-    split = tracks["split"].fillna("").str.strip().str.lower()
-    if (split == "").all():
-        split, note = assign_splits(tracks, catalog.label_names(tracks), seed)
-        return dataclasses.replace(catalog, tracks=tracks.assign(split=split), notes=(*catalog.notes, note))
-    unknown = sorted(set(split) - set(_SPLIT_NAMES))
-    if unknown:
-        found = ", ".join(repr(name) for name in unknown)
+    written = tracks["split"].fillna("").str.strip().str.lower()
+    try:
+        if (written == "").all():
+            split, note = assign_splits(tracks, catalog.label_names(tracks), seed)
+            return dataclasses.replace(catalog, tracks=tracks.assign(split=split), notes=(*catalog.notes, note))
+        _check_names(written, tracks["path"])
+    except CatalogError as error:
+        if needed:
+            raise
+        note = f"clips without a split, which is not needed here: {error}"
+        catalog = dataclasses.replace(catalog, notes=(*catalog.notes, note))
+    return dataclasses.replace(catalog, tracks=tracks.assign(split=written.map(_SPLIT_NAMES).fillna("")))
+
+
+def _check_names(written: pd.Series, paths: pd.Series) -> None:
+    """Refuses names that are no splits, and rows without one beside rows that have one."""
+    wrong = ~written.isin(list(_SPLIT_NAMES))
+    if wrong.any():
+        found = ", ".join(repr(name) for name in sorted(set(written[wrong])))
         raise CatalogError(
-            f"expected every split to be one of {', '.join(_SPLIT_NAMES)}, found {found}; mend the table"
+            f"expected every split to be one of {', '.join(_SPLIT_NAMES)}, found {found} for {wrong.sum()} of "
+            f"{len(written)} clips: {quote_names(paths[wrong])}; mend the table, or leave the column out to have splits made"
         )
-    return dataclasses.replace(catalog, tracks=tracks.assign(split=split.map(_SPLIT_NAMES)))
+
+
+def split_off_training(catalog: Catalog, seed: int = 0) -> Catalog:
+    """Takes validation or test out of the training clips, if the other of the two is there and it is not.
+
+    Args:
+        catalog: its clips have splits.
+        seed: of the clips that are taken.
+
+    Raises:
+        CatalogError: a label has fewer than two clips or artists in training.
+    """
+    tracks = catalog.tracks
+    present = set(tracks["split"])
+    missing = [name for name in ("validation", "test") if name not in present]
+    if len(missing) != 1 or "training" not in present:
+        return catalog
+    training = tracks[tracks["split"] == "training"]
+    labels = catalog.label_names(training)
+    (rows, *_), folds, how = _make_folds(training, labels, seed, ("training", missing[0]))
+    split = tracks["split"].copy()
+    split.loc[training.index[rows]] = missing[0]
+    note = (
+        f"one of {folds} parts of training, drawn by seed {seed}, is the {missing[0]} split, which is not there: {how}"
+    )
+    return dataclasses.replace(catalog, tracks=tracks.assign(split=split), notes=(*catalog.notes, note))
 
 
 def assign_splits(tracks: pd.DataFrame, labels: pd.Series, seed: int = 0) -> tuple[pd.Series, str]:
@@ -60,27 +107,45 @@ def assign_splits(tracks: pd.DataFrame, labels: pd.Series, seed: int = 0) -> tup
     Raises:
         CatalogError: a label has too few clips or artists for three splits.
     """
+    parts, folds, how = _make_folds(tracks, labels, seed, SPLITS)
+    split = pd.Series("training", index=tracks.index)
+    for name, rows in zip(("test", "validation"), parts, strict=False):
+        split.iloc[rows] = name
+    return split, f"split by seed {seed} into {folds} parts, one each for validation and test: {how}"
+
+
+def _make_folds(
+    tracks: pd.DataFrame, labels: pd.Series, seed: int, splits: Sequence[str]
+) -> tuple[list[np.ndarray], int, str]:
+    """Cuts clips in up to ten parts alike; returns the rows of each, their number, and what was kept together."""
     grouped = bool((tracks["artist"] != "").any() or (tracks["album"] != "").any())
     group = artist_groups(tracks)
     group_counts = group.reindex(labels.index).groupby(labels.to_numpy()).nunique()
-    scarce = group_counts[group_counts < 3]
+    scarce = group_counts[group_counts < len(splits)]
     if len(scarce):
         unit = "artists" if grouped else "clips"
         found = ", ".join(f"{label} ({count})" for label, count in scarce.items())
         raise CatalogError(
-            f"expected at least 3 {unit} for every label (one each for training, validation and test), found fewer "
-            f"for: {found}; add some, leave the label out of --genres, or give a table with a split column"
+            f"expected at least {len(splits)} {unit} for every label (one each for {', '.join(splits[:-1])} and "
+            f"{splits[-1]}), found fewer for: {found}; add some, leave the label out of --genres, or give a table with a "
+            "split column"
         )
     folds = int(min(_MAX_FOLDS, group_counts.min()))
     splitter = (_GroupFolds if grouped else StratifiedKFold)(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class")  # the rarest label of fewer clips than parts
         parts = list(splitter.split(np.zeros(len(tracks)), _rarest(labels), group if grouped else None))
-    split = pd.Series("training", index=tracks.index)
-    for name, (_, rows) in zip(("test", "validation"), parts, strict=False):
-        split.iloc[rows] = name
-    how = "artists (or albums) kept together" if grouped else "clip by clip, because no table names the artists"
-    return split, f"split by seed {seed} into {folds} parts, one each for validation and test: {how}"
+    return [rows for _, rows in parts], folds, _describe_groups(tracks)
+
+
+def _describe_groups(tracks: pd.DataFrame) -> str:
+    """Says which clips stay together in a split."""
+    has_artist, has_album = tracks["artist"] != "", tracks["album"] != ""
+    if not (has_artist | has_album).any():
+        return "clip by clip, because no table names the artists"
+    what = "artists (or albums)" if has_artist.any() else "albums, because no table names the artists,"
+    alone = int((~has_artist & ~has_album).sum())
+    return f"{what} kept together" + (f", but {alone} clips of unknown artist and album one by one" if alone else "")
 
 
 def _rarest(labels: pd.Series) -> pd.Series:

@@ -10,7 +10,8 @@ from pathlib import Path
 from fuzz.target import Prepared, Target, require
 from pipeline.catalogs.catalog import COLUMNS, SPLITS, Catalog, CatalogError
 from pipeline.catalogs.fma import load_fma
-from pipeline.catalogs.folders import METADATA_FILE, load_folders
+from pipeline.catalogs.folders import load_folders
+from pipeline.catalogs.metadata import METADATA_FILE
 from pipeline.catalogs.table import load_csv
 
 _MAX_MESSAGE = 5000  # characters that a terminal can show

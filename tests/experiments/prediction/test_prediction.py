@@ -74,7 +74,14 @@ def test_a_bad_file_is_a_line_and_the_others_go_on(exported, small_run, tmp_path
     (tmp_path / "out").mkdir()
     as_json = run_script("predict", model, "--format=json", *arguments, check=False)
     rows = json.loads(as_json.stdout)
-    run_script("predict", model, f"--output={tmp_path / 'out' / 'p.csv'}", *arguments, check=False)
+    (folder / "song.m4a").touch()
+    files = [f"--output={tmp_path / 'out' / 'p.csv'}", f"--left_out={tmp_path / 'left' / 'out.csv'}"]
+    told = run_script("predict", model, *files, *arguments, check=False).stderr
+    assert (
+        f"note: left out: 1 .m4a file (libsndfile does not read it), 1 other file (1 .txt); see {tmp_path}/left" in told
+    )
+    left_out = list(csv.DictReader((tmp_path / "left" / "out.csv").read_text().splitlines()))
+    assert [Path(row["path"]).name for row in left_out] == ["notes.txt", "song.m4a"] and left_out[1]["reason"]
     written = list(csv.DictReader(io.StringIO((tmp_path / "out" / "p.csv").read_text(errors="surrogateescape"))))
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["p.csv"]
     labels = ["Hip-Hop", "Instrumental", "Rock"]
@@ -174,8 +181,18 @@ def test_expand(tmp_path: Path):
     (tmp_path / "b").mkdir()
     for name in ("b/2.MP3", "b/1.ogg", "b/.hidden.mp3", "b/cover.jpg", "odd.bin"):
         (tmp_path / name).touch()
-    found = expand([str(tmp_path / "odd.bin"), str(tmp_path / "b"), str(tmp_path / "b" / "2.MP3")])
+    found, left_out = expand([str(tmp_path / "odd.bin"), str(tmp_path / "b"), str(tmp_path / "b" / "2.MP3")])
     assert [Path(path).name for path in found] == ["odd.bin", "1.ogg", "2.MP3"]
+    assert [Path(item.path).name for item in left_out] == [".hidden.mp3", "cover.jpg"]
+    (tmp_path / "b" / "again.ogg").symlink_to("1.ogg")
+    (tmp_path / "b" / "3.m4a").touch()
+    found, left_out = expand([f"{tmp_path}/b/../b/2.MP3", str(tmp_path / "b")])
+    assert found == [f"{tmp_path}/b/../b/2.MP3", f"{tmp_path}/b/1.ogg"]
+    assert {Path(item.path).name for item in left_out} == {".hidden.mp3", "cover.jpg", "again.ogg", "3.m4a", "2.MP3"}
+    (tmp_path / "b" / "1.ogg").unlink()
+    (tmp_path / "b" / "2.MP3").unlink()
+    with pytest.raises(ValueError, match=r"found none in .*1 \.m4a file .*1 hidden file.*; files read: .*\.mp3"):
+        expand([str(tmp_path / "b")])
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"expected audio files or folders that hold some, found none in .*empty"):
         expand([str(tmp_path / "empty")])

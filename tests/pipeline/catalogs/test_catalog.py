@@ -1,5 +1,6 @@
 """Catalogs from folders and CSV tables, their splits, and the checks on them."""
 
+import unicodedata
 from pathlib import Path
 
 import pandas as pd
@@ -137,3 +138,25 @@ def test_label_without_training_clip_and_empty_split():
         check_splits(catalog)
     with pytest.raises(CatalogError, match="clips in the validation split"):
         check_splits(table([("Rock", "training", ""), ("Rock", "test", "")]))
+
+
+def labelled(*labels: str) -> pd.DataFrame:
+    return pd.DataFrame({"track_id": range(len(labels)), "path": "x", "label": labels, "split": "training"})
+
+
+def test_an_exact_name_wins_and_else_both_are_named():
+    tracks = labelled("Rock", "rock", "Jazz", "Café", "Soul ")
+    assert make_catalog(tracks, ("Rock",)).labels == ("Rock",)
+    assert make_catalog(tracks, ("rock", "jazz")).labels == ("Jazz", "rock")
+    assert make_catalog(tracks, ("soul", unicodedata.normalize("NFD", "CAFÉ"))).labels == ("Café", "Soul ")
+    with pytest.raises(CatalogError, match="found 2: 'Rock', 'rock'; write the one"):
+        make_catalog(tracks, ("ROCK",))
+
+
+def test_labels_of_nearly_one_name_are_pointed_out():
+    composed, apart = "Café", unicodedata.normalize("NFD", "Café")
+    catalog = make_catalog(labelled("Rock", "Rock ", "rock", composed, apart, "Jazz"), ())
+    assert len(catalog.labels) == 6 and len(catalog.notes) == 2
+    assert "'Rock', 'Rock ', 'rock' differ by" in " ".join(catalog.notes)
+    assert not make_catalog(labelled("Rock", "Rock ", "Jazz"), ("Jazz",)).notes
+    assert make_catalog(labelled("Rock", "Rock ", "Jazz"), ("Rock",)).notes

@@ -27,6 +27,7 @@ def test_subsets_include_the_smaller_ones(tmp_path: Path):
 def test_known_bad_clips_are_left_out_counted_and_kept_on_request(tmp_path: Path):
     write_tables(tmp_path)
     assert "left out 1 clips known to be bad" in load_fma(tmp_path).notes[0]
+    assert [Path(item.path).name for item in load_fma(tmp_path).left_out] == ["099134.mp3"]
     assert ids(load_fma(tmp_path, keep_known_bad_clips=True)) == [2, 5, 99134]
     assert len(KNOWN_BAD_CLIPS) == 21
 
@@ -46,6 +47,9 @@ def test_track_in_two_chosen_genres_is_dropped_and_counted(tmp_path: Path):
     catalog = load_fma(tmp_path, "large", ("Rock", "Hip-Hop"))
     assert ids(catalog) == [2, 5, 10, 140]
     assert any("left out 1 tracks that belong to two or more of the chosen genres" in note for note in catalog.notes)
+    reasons = {int(Path(item.path).stem): item.reason for item in catalog.left_out}
+    assert set(reasons) == {99134, 141, 142}  # 142 has no genre
+    assert "two or more" in reasons[141] and "none of the chosen" in reasons[142]
 
 
 def test_track_in_two_chosen_genres_has_both_labels(tmp_path: Path):

@@ -74,6 +74,7 @@ def test_undecodable_clips_are_left_out_and_counted(clips, tmp_path: Path):
     kept = probe.leave_out_undecodable(catalog, output)
     assert kept.tracks["path"].tolist() == paths[:12]
     assert "left out 1 clips" in kept.notes[0]
+    assert [(item.path, item.reason) for item in kept.left_out] == [(str(bad), f"undecodable, says {output}")]
     other = make_catalog(rows.assign(path="elsewhere"), ())
     with pytest.raises(CatalogError, match="found none of its paths"):
         probe.leave_out_undecodable(other, output)
