@@ -18,8 +18,8 @@ import jinja2
 import numpy as np
 
 from experiments import __version__
+from experiments.evaluation.confusion import confusion_matrix
 from experiments.evaluation.metrics import calibration
-from experiments.evaluation.plots import confusion_matrix
 from experiments.prediction.plots import as_time
 from experiments.reporting.clips import ClipCard, clip_card, embedded_url, relative_url
 from experiments.reporting.data import ReportData, gather
