@@ -36,13 +36,24 @@ def picture(path: Path) -> Iterator[None]:
     Args:
         path: of the picture that the block writes.
     """
-    try:
+    with drawing(str(path)):
         path.unlink(missing_ok=True)
+        yield
+
+
+@contextmanager
+def drawing(what: str) -> Iterator[None]:
+    """Guards the drawing of a part of something, as `picture` guards a file.
+
+    Args:
+        what: is drawn, for the warning.
+    """
+    try:
         yield
     except Exception as error:
         plt.close("all")
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        print(f"warning: {path} is left out, because it cannot be drawn: {reason}", file=sys.stderr)
+        print(f"warning: {what} is left out, because it cannot be drawn: {reason}", file=sys.stderr)
 
 
 def short_text(text: str, characters: int = 24) -> str:
