@@ -77,7 +77,7 @@ class ClipCard:
         name: its title, or its file's name where there is none.
         url: of its audio, relative to the page or embedded.
         bars: the classes that its pictures tell apart, most probable first.
-        more_bars: the next classes, 20 at most, and those that the clip has.
+        more_bars: the next classes, 20 at most, and as many of those that the clip has.
         more: how many classes are left out.
         pictures: None if it cannot be decoded, or they cannot be drawn.
         groups: the groups of clips, chosen by a button of the page, that this one is in, and its rank in each.
@@ -116,6 +116,7 @@ def clip_card(
     shown = shown_classes(clip.windows.mean(axis=0) if len(clip.windows) else clip.probabilities)
     ranked = np.argsort(-clip.probabilities, kind="stable").tolist()
     first = ranked[: len(shown) + _MORE_BARS]
+    own = [i for i in ranked[len(first) :] if i in clip.has]
     bars = [
         Bar(
             labels[i],
@@ -124,7 +125,7 @@ def clip_card(
             i in clip.has,
             None if thresholds is None else float(thresholds[i]),
         )
-        for i in (*first, *(i for i in ranked[len(first) :] if i in clip.has))
+        for i in (*first, *own[:_MORE_BARS])
     ]
     pictures = None
     if not clip.problem:

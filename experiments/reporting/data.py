@@ -208,7 +208,12 @@ def _probabilities(table: pd.DataFrame, labels: tuple[str, ...], run_dir: Path) 
             f"expected test clips with the columns {named(columns, range(len(columns)))} in "
             f"{run_dir / 'predictions.csv'}, found {found}; {FINISH}"
         )
-    return table[columns].to_numpy(np.float64)
+    numbers = table[columns].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    if damaged := int((~np.isfinite(numbers)).any(axis=1).sum()):
+        raise ValueError(
+            f"expected probabilities in {run_dir / 'predictions.csv'}, found test clips without ({damaged}); {FINISH}"
+        )
+    return numbers
 
 
 def _class_indices(names: pd.Series, labels: tuple[str, ...], run_dir: Path) -> np.ndarray:
