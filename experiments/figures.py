@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import matplotlib
@@ -36,8 +36,9 @@ def picture(path: Path) -> Iterator[None]:
     Args:
         path: of the picture that the block writes.
     """
-    with drawing(str(path)):
+    with suppress(OSError):  # such as a folder of this name: then the picture cannot be written either
         path.unlink(missing_ok=True)
+    with drawing(str(path)):
         yield
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
@@ -120,7 +121,8 @@ def run_benchmark(catalog: Catalog, settings: Settings, output_dir: Path, plan: 
     print("  ".join(f"{name} {ratio:.2f}" for name, ratio in result["ratios"].items()))
     output_dir.mkdir(parents=True, exist_ok=True)
     for name in ("benchmark.png", "stages.png"):
-        (output_dir / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (output_dir / name).unlink(missing_ok=True)
     _write_result(result, output_dir)
     title = f"{os.cpu_count()} cores, crops of {settings.crop_seconds:g} s, median of {plan.repeats} passes"
     with picture(output_dir / "benchmark.png"):

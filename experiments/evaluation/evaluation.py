@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,8 @@ def write_evaluation(
         The contents of metrics.json: {split: {"clip": M, "crop": M, "failures": n}}.
     """
     for name in _PICTURES:
-        run.path(name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what stands in the way of a picture costs only the picture, below
+            run.path(name).unlink(missing_ok=True)
     tables = []
     for predictions in splits.values():
         table = predictions.tracks[["track_id", "path", "split", "label"]].reset_index(drop=True)

@@ -47,6 +47,13 @@ def test_what_succeeds_says_nothing(tmp_path: Path, capsys):
     assert (tmp_path / "a.png").exists() and capsys.readouterr().err == ""
 
 
+def test_a_folder_in_the_way_costs_the_picture(tmp_path: Path, capsys):
+    (tmp_path / "a.png" / "x").mkdir(parents=True)
+    with figures.picture(tmp_path / "a.png"):
+        figures.save_figure(figures.plt.figure(), tmp_path / "a.png")
+    assert "a.png is left out" in capsys.readouterr().err
+
+
 def test_an_interruption_is_no_failed_picture(tmp_path: Path):
     with pytest.raises(KeyboardInterrupt), figures.picture(tmp_path / "a.png"):
         raise KeyboardInterrupt
