@@ -18,7 +18,7 @@ _RUN_DIR = flags.DEFINE_string("run_dir", "runs/latest", "Run directory that tra
 _OUTPUT = flags.DEFINE_string("output", None, "The page to write; default: <run_dir>/report.html.")
 _EMBED_AUDIO = flags.DEFINE_bool("embed_audio", False, "Put the misclassified clips' files into the page.")
 _MAX_CLIPS = flags.DEFINE_integer(
-    "max_clips", None, "Most clips to show, the most confident errors first; default: all."
+    "max_clips", 1000, "Most clips to show, the most confident errors first. A page has about 30 kB a clip."
 )
 
 

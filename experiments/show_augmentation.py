@@ -13,7 +13,9 @@ from experiments import console, settings_flags
 
 settings_flags.define_flags("data", "features", "training")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Where the pictures go; made where missing.", required=True)
-_CLIPS = flags.DEFINE_integer("clips", 3, "Training clips to show, of as many labels as there are.", lower_bound=1)
+_CLIPS = flags.DEFINE_integer(
+    "clips", 3, "Training clips to show, of as many labels as there are; at most 20.", lower_bound=1
+)
 
 
 def main(argv: list[str]) -> None:

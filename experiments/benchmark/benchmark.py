@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.benchmark.plots import plot_stages, plot_throughput
 from experiments.benchmark.rows import ROWS
@@ -19,11 +20,15 @@ from experiments.benchmark.throughput import Pass, Throughput, measure
 from experiments.benchmark.workload import Workload
 from experiments.builders.model import build_model
 from experiments.console import progress
+from experiments.figures import picture
 from experiments.settings import Settings, require_one_label
 from pipeline.catalogs.catalog import Catalog
 from pipeline.catalogs.probe import probe_file
 from pipeline.catalogs.registry import SOURCES
 from pipeline.storage.atomic import write_text
+
+if TYPE_CHECKING:
+    from experiments.benchmark.stages import Stage
 
 _FIRST_EPOCHS = 3  # times that the first epoch is measured at most
 _LIBRARIES = ("tensorflow", "tensorflow-io", "soundfile", "soxr", "numpy", "librosa", "torch", "torchcodec", "av")
@@ -115,16 +120,36 @@ def run_benchmark(catalog: Catalog, settings: Settings, output_dir: Path, plan: 
     print(format_table(rows))
     print("  ".join(f"{name} {ratio:.2f}" for name, ratio in result["ratios"].items()))
     output_dir.mkdir(parents=True, exist_ok=True)
+    for name in ("benchmark.png", "stages.png"):
+        with contextlib.suppress(OSError):
+            (output_dir / name).unlink(missing_ok=True)
+    _write_result(result, output_dir)
     title = f"{os.cpu_count()} cores, crops of {settings.crop_seconds:g} s, median of {plan.repeats} passes"
-    plot_throughput(
-        [row.name for row in rows], [row.clips_per_second for row in rows], title, output_dir / "benchmark.png"
-    )
+    with picture(output_dir / "benchmark.png"):
+        plot_throughput(
+            [row.name for row in rows], [row.clips_per_second for row in rows], title, output_dir / "benchmark.png"
+        )
     if plan.stages:
-        result["stages"] = _run_stages(work, settings, len(catalog.labels), plan, output_dir)
+        stages = _run_stages(work, settings, len(catalog.labels), plan)
+        result["stages"] = [dataclasses.asdict(stage) for stage in stages]
+        _write_result(result, output_dir)
+        with picture(output_dir / "stages.png"):
+            plot_stages(
+                [stage.name for stage in stages],
+                [stage.cpu_ms_per_clip for stage in stages],
+                [stage.cumulative_clips_per_second for stage in stages],
+                f"a crop of {settings.crop_seconds:g} s, {os.cpu_count()} cores",
+                output_dir / "stages.png",
+            )
     if plan.train_step:
         result |= _run_training(catalog, settings, plan)
-    write_text(output_dir / "benchmark.json", json.dumps(result, indent=2) + "\n")
+        _write_result(result, output_dir)
     return result
+
+
+def _write_result(result: dict[str, Any], output_dir: Path) -> None:
+    """Writes what is measured so far: neither a picture nor a later measurement that fails costs it."""
+    write_text(output_dir / "benchmark.json", json.dumps(result, indent=2) + "\n")
 
 
 def _decodable(catalog: Catalog, clips: int) -> tuple[Catalog, float]:
@@ -144,9 +169,7 @@ def _measure(passes: dict[str, Pass], plan: Plan, clip_seconds: dict[str, float]
         return measure(passes, clip_seconds, plan.repeats, bar.update)
 
 
-def _run_stages(
-    work: Workload, settings: Settings, num_classes: int, plan: Plan, output_dir: Path
-) -> list[dict[str, Any]]:
+def _run_stages(work: Workload, settings: Settings, num_classes: int, plan: Plan) -> list[Stage]:
     from experiments.benchmark.stages import format_stages, stage_passes, summarise_stages
 
     passes = stage_passes(work, settings, num_classes)
@@ -155,14 +178,7 @@ def _run_stages(
     cpu_ms = {row.name: row.cpu_ms_per_clip or 0.0 for row in measured}
     stages = summarise_stages(work, rates, cpu_ms, plan.repeats)
     print(format_stages(stages))
-    plot_stages(
-        [stage.name for stage in stages],
-        [stage.cpu_ms_per_clip for stage in stages],
-        [stage.cumulative_clips_per_second for stage in stages],
-        f"a crop of {settings.crop_seconds:g} s, {os.cpu_count()} cores",
-        output_dir / "stages.png",
-    )
-    return [dataclasses.asdict(stage) for stage in stages]
+    return stages
 
 
 def _run_training(catalog: Catalog, settings: Settings, plan: Plan) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from experiments.comparison.trials import Trial
 from experiments.evaluation.latency import median_latency_ms
 from experiments.evaluation.metrics import bootstrap_balanced_mean, classification_metrics
 from experiments.evaluation.splits import make_predict_function
+from experiments.figures import picture
 from experiments.runs.run import Run
 from pipeline.storage.atomic import atomic_write
 
@@ -85,7 +86,8 @@ def write_comparison(trials: Sequence[Trial], failed: dict[Trial, str], output_d
         ]
     )
     _write_csv(table, output_dir, "comparison")
-    plot_comparison(table, trial_table, len(truth), len(labels), output_dir / "comparison.png")
+    with picture(output_dir / "comparison.png"):
+        plot_comparison(table, trial_table, len(truth), len(labels), output_dir / "comparison.png")
     return table
 
 

@@ -7,19 +7,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiments.figures import plt, save_figure
+from experiments.figures import plt, save_figure, short_text
+
+_MOST_MODELS = 60  # of one picture
 
 
 def plot_comparison(table: pd.DataFrame, trials: pd.DataFrame, test_clips: int, num_classes: int, path: Path) -> None:
     """Draws the balanced accuracy of each model: a dot a seed, the mean over seeds, and its interval over test clips.
 
     Args:
-        table: one row a model, as in comparison.csv; the first stands on top.
+        table: one row a model, as in comparison.csv; the first stands on top. The first 60 are shown.
         trials: one row a trial, as in cells.csv.
         test_clips: number of test clips.
         num_classes: number of labels, for the line of chance.
         path: a PNG.
     """
+    models, table = len(table), table.head(_MOST_MODELS)
     figure, axis = plt.subplots(figsize=(8.5, 1.9 + 0.45 * len(table)), layout="constrained")
     mean = table["test_balanced_accuracy_mean"].to_numpy()
     low, high = (table[f"test_balanced_accuracy_{end}"].to_numpy() for end in ("low", "high"))
@@ -33,7 +36,9 @@ def plot_comparison(table: pd.DataFrame, trials: pd.DataFrame, test_clips: int, 
         axis.plot(scores, heights, "o", color="C0", markersize=5, label="a seed" if place == 0 else None, zorder=2)
     chance = 1 / num_classes
     axis.axvline(chance, color="C3", linestyle=":", linewidth=1.2, label="chance")
-    axis.set_yticks(places, table["model"])
+    axis.set_yticks(places, [short_text(model, 60) for model in table["model"]])
+    if models > len(table):
+        axis.set_title(f"the first {len(table)} of {models} models; comparison.csv has all of them")
     for place, value in zip(places, mean, strict=True):
         axis.text(1.01, place, f"{value:.3f}", transform=axis.get_yaxis_transform(), va="center")
     axis.set_ylim(len(table) - 0.5, -0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,15 @@ import numpy as np
 import pandas as pd
 
 from experiments.builders.data import prepare
-from experiments.evaluation.metrics import classification_metrics
+from experiments.evaluation.metrics import classification_metrics, shown_rows
 from experiments.evaluation.multi_label import format_multi_label_metrics, multi_label_metrics
 from experiments.evaluation.plots import plot_confusion_matrix, plot_label_scores
 from experiments.evaluation.splits import SplitPredictions, make_predict_function, predict_split
+from experiments.figures import picture
 from experiments.runs.run import Run
 from experiments.settings import Settings
+
+_PICTURES = ("confusion_matrix.png", "label_scores.png")  # of clips with one label, and of clips with several
 
 
 def score_split(
@@ -89,6 +93,8 @@ def write_evaluation(
 ) -> dict[str, dict[str, Any]]:
     """Writes predictions.csv, metrics.json, and the last split's confusion_matrix.png, or of several labels label_scores.png.
 
+    The picture comes last, and pictures of an earlier evaluation are removed before anything is written.
+
     Args:
         run: in whose directory they are written.
         splits: predictions of each split.
@@ -98,38 +104,38 @@ def write_evaluation(
     Returns:
         The contents of metrics.json: {split: {"clip": M, "crop": M, "failures": n}}.
     """
+    for name in _PICTURES:
+        with contextlib.suppress(OSError):  # what stands in the way of a picture costs only the picture, below
+            run.path(name).unlink(missing_ok=True)
     tables = []
     for predictions in splits.values():
         table = predictions.tracks[["track_id", "path", "split", "label"]].reset_index(drop=True)
         table["predicted"] = predictions.predicted(labels, thresholds)
-        for i, label in enumerate(labels):
-            table[f"probability_{label}"] = predictions.probabilities[:, i]
-        tables.append(table)
+        columns = [f"probability_{label}" for label in labels]
+        tables.append(pd.concat([table, pd.DataFrame(predictions.probabilities, columns=columns)], axis=1))
     run.write_predictions(pd.concat(tables))
     metrics = {name: score_split(predictions, labels, thresholds) for name, predictions in splits.items()}
-    shown, predictions = list(splits.items())[-1]
-    if predictions.multi_label:
-        title = f"{shown.capitalize()} clips (n = {len(predictions.truth)})"
-        plot_label_scores(metrics[shown]["clip"], title, run.path("label_scores.png"))
-    else:
-        accuracy = metrics[shown]["clip"]["accuracy"]
-        plot_confusion_matrix(
-            predictions.truth,
-            predictions.probabilities.argmax(axis=1),
-            labels,
-            f"{shown.capitalize()} clips: accuracy {accuracy:.1%} (n = {len(predictions.truth)})",
-            run.path("confusion_matrix.png"),
-        )
     run.write_metrics(metrics)
+    shown, predictions = list(splits.items())[-1]
+    path = run.path(_PICTURES[predictions.multi_label])
+    with picture(path):
+        if predictions.multi_label:
+            title = f"{shown.capitalize()} clips (n = {len(predictions.truth)})"
+            plot_label_scores(metrics[shown]["clip"], title, path)
+        else:
+            accuracy = metrics[shown]["clip"]["accuracy"]
+            title = f"{shown.capitalize()} clips: accuracy {accuracy:.1%} (n = {len(predictions.truth)})"
+            plot_confusion_matrix(predictions.truth, predictions.probabilities.argmax(axis=1), labels, title, path)
     return metrics
 
 
 def format_metrics(split: str, metrics: dict[str, Any]) -> str:
-    """Returns a table of one split's scores for the terminal."""
+    """Returns a table of one split's scores for the terminal; of many labels the best and the worst."""
     if "roc_auc" in metrics["clip"]:
         return format_multi_label_metrics(split, metrics)
     clip, crop = metrics["clip"], metrics["crop"]
-    width = max(9, *(len(label) for label in clip["per_class"]))
+    shown, left_out = shown_rows(clip["per_class"], "f1")
+    width = max(9, *(len(label) for label in shown))
     low, high = clip["ci95"]
     lines = [
         f"{split}: accuracy {clip['accuracy']:.3f} by clip (95 % interval {low:.3f}-{high:.3f}, n = {clip['n']}), "
@@ -137,8 +143,8 @@ def format_metrics(split: str, metrics: dict[str, Any]) -> str:
         f"undecodable clips: {metrics['failures']}",
         f"  {'by clip':{width}} precision  recall      f1     n",
     ]
-    for label, scores in clip["per_class"].items():
+    for label, scores in shown.items():
         lines.append(
             f"  {label:{width}} {scores['precision']:9.3f} {scores['recall']:7.3f} {scores['f1']:7.3f} {scores['n']:5d}"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *left_out])

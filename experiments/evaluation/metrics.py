@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support
+
+MOST_ROWS = 40  # of a table of labels' scores on the terminal
 
 
 def wilson_interval(hits: int, count: int) -> tuple[float, float]:
@@ -58,6 +60,31 @@ def classification_metrics(truth: np.ndarray, predicted: np.ndarray, labels: Seq
             for label, p, r, f, n in zip(labels, precision, recall, f1, support, strict=True)
         },
     }
+
+
+def shown_rows(
+    per_class: Mapping[str, dict[str, Any]], score: str, most: int = MOST_ROWS
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Chooses the labels that a table of scores shows: all, or of many the best and the worst.
+
+    Args:
+        per_class: scores of each label, with "n", how many examples have it.
+        score: the name of the score by which labels are chosen; labels without it, or without examples, are left out first.
+        most: rows that a table may have.
+
+    Returns:
+        The scores of the labels shown, in the order of `per_class` or, where some are left out, from the best to the worst;
+        and a line that says what is left out, or no line.
+    """
+    if len(per_class) <= most:
+        return dict(per_class), []
+    scored = [label for label, own in per_class.items() if own["n"] and own[score] is not None]
+    ranked = sorted(scored, key=lambda label: -per_class[label][score])
+    chosen = ranked if len(ranked) <= most else ranked[: most // 2] + ranked[-(most // 2) :]
+    which = "the best and the worst" if len(chosen) < len(ranked) else "those that can be scored"
+    name = score.replace("_", " ").replace("f1", "F1")
+    note = f"  ({len(chosen)} of {len(per_class)} labels, {which} by {name}; metrics.json has all of them)"
+    return {label: per_class[label] for label in chosen}, [note]
 
 
 def bootstrap_balanced_mean(

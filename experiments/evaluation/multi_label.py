@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve, roc_auc_score
 from sklearn.metrics import precision_recall_fscore_support as label_scores
 
-from experiments.evaluation.metrics import wilson_interval
+from experiments.evaluation.metrics import shown_rows, wilson_interval
 
 
 def best_thresholds(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -97,9 +97,10 @@ def multi_label_metrics(
 
 
 def format_multi_label_metrics(split: str, metrics: dict[str, Any]) -> str:
-    """Returns a table of one split's scores for the terminal."""
+    """Returns a table of one split's scores for the terminal; of many labels the best and the worst."""
     clip = metrics["clip"]
-    width = max(9, *(len(label) for label in clip["per_class"]))
+    shown, left_out = shown_rows(clip["per_class"], "average_precision")
+    width = max(9, *(len(label) for label in shown))
     low, high = clip["ci95"]
     means = (
         f"{title} {_number(clip[name]['macro'])} macro, {_number(clip[name]['micro'])} micro"
@@ -110,13 +111,13 @@ def format_multi_label_metrics(split: str, metrics: dict[str, Any]) -> str:
         f"(95 % interval {low:.3f}-{high:.3f}, n = {clip['n']}); undecodable clips: {metrics['failures']}",
         f"  {'':{width}} ROC-AUC  avg.prec.  threshold  precision  recall      f1     n",
     ]
-    for label, scores in clip["per_class"].items():
+    for label, scores in shown.items():
         lines.append(
             f"  {label:{width}} {_number(scores['roc_auc']):>7} {_number(scores['average_precision']):>10} "
             f"{scores['threshold']:10.3f} {scores['precision']:10.3f} {scores['recall']:7.3f} {scores['f1']:7.3f} "
             f"{scores['n']:5d}"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *left_out])
 
 
 def _number(value: float | None) -> str:

@@ -13,6 +13,7 @@ from experiments.builders.augmentation import batch_augmentation, image_augmenta
 from experiments.builders.data import prepare
 from experiments.builders.model import build_front_end
 from experiments.exploration.plots import ShownCrop, plot_augmentation
+from experiments.figures import picture
 from experiments.settings import Settings
 from layers.augmentation.registry import AUGMENTATIONS
 from pipeline.catalogs.catalog import Catalog
@@ -20,6 +21,8 @@ from pipeline.dataset import iterate, train_dataset
 from pipeline.failures import FailureLedger
 
 _STEPS = 2  # drawn for each crop
+_MOST_SHARES = 3  # labels that a title names
+MOST_CLIPS = 20  # rows of a picture
 
 
 def write_pictures(settings: Settings, output_dir: Path, clips: int = 3) -> list[Path]:
@@ -28,15 +31,17 @@ def write_pictures(settings: Settings, output_dir: Path, clips: int = 3) -> list
     Args:
         settings: of a training run.
         output_dir: the folder of the pictures; made where missing.
-        clips: training clips to show, one random crop of each.
+        clips: training clips to show, one random crop of each; at most 20.
 
     Returns:
-        The paths of the pictures.
+        The paths of the pictures that could be drawn.
 
     Raises:
-        ValueError: no augmentation is on, or the data cannot be used.
+        ValueError: no augmentation is on, the data cannot be used, or no picture can be drawn.
     """
     shown = {name: _only(settings, name) for name, entry in AUGMENTATIONS.items() if entry.is_on(vars(settings))}
+    if not 1 <= clips <= MOST_CLIPS:
+        raise ValueError(f"expected --clips from 1 to {MOST_CLIPS}, which a picture can show, received {clips}")
     if not shown:
         raise ValueError("expected an augmentation to show, received none; add for example --random_eq_db=6")
     batch_augmentation(settings)  # refuses settings that do not fit together before clips are looked at
@@ -47,9 +52,13 @@ def write_pictures(settings: Settings, output_dir: Path, clips: int = 3) -> list
         shown["all"] = settings
     paths = []
     for name, acting in shown.items():
-        paths.append(output_dir / f"{name}.png")
+        path = output_dir / f"{name}.png"
         rows = _before_and_after(acting, waveform, truth, catalog.labels)
-        plot_augmentation(rows, _flags(acting), settings.sample_rate_hz, settings.top_db, paths[-1])
+        with picture(path):
+            plot_augmentation(rows, _flags(acting), settings.sample_rate_hz, settings.top_db, path)
+            paths.append(path)
+    if not paths:
+        raise ValueError(f"expected to draw {', '.join(shown)}, but no picture could be drawn; see the warnings above")
     return paths
 
 
@@ -120,4 +129,5 @@ def _shares(target: np.ndarray, labels: Sequence[str]) -> str:
     present = [i for i in np.argsort(-target) if target[i] >= 0.005]
     if len(present) == 1:
         return labels[present[0]]
-    return " + ".join(f"{labels[i]} {target[i]:.2f}" for i in present)
+    named = " + ".join(f"{labels[i]} {target[i]:.2f}" for i in present[:_MOST_SHARES])
+    return named + " + …" * (len(present) > _MOST_SHARES)

@@ -19,6 +19,7 @@ from experiments.builders.clips import stream_clips
 from experiments.builders.data import prepare
 from experiments.builders.model import build_front_end
 from experiments.exploration.plots import GenreImages, plot_components, plot_genres
+from experiments.figures import picture
 from experiments.runs.failures import describe_failures, write_failures
 from experiments.runs.left_out import write_left_out
 from experiments.settings import Settings, require_one_label
@@ -32,6 +33,7 @@ _COMPONENTS = 50
 _BATCH = 200  # vectors that a step of the incremental PCA sees, at least; more than its components
 _SILHOUETTE_CLIPS = 5000  # its time grows with their square
 _NEIGHBOURS, _FOLDS = 5, 5
+_NAMED = 10  # labels that a note names
 
 
 def explore(
@@ -112,8 +114,10 @@ def explore(
     table = shown[["track_id", "path", "label", "split"]].assign(pc1=projected[:, 0], pc2=projected[:, 1])
     with atomic_write(output_dir / "features_pca.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.9g")
-    plot_components(table, catalog.labels, shares, output_dir / "features_pca.png")
-    plot_genres(images, front_end, output_dir / "genres.png")
+    with picture(output_dir / "features_pca.png"):
+        plot_components(table, catalog.labels, shares, output_dir / "features_pca.png")
+    with picture(output_dir / "genres.png"):
+        plot_genres(images, front_end, output_dir / "genres.png")
     return description
 
 
@@ -179,7 +183,8 @@ def separability(vectors: np.ndarray, tracks: pd.DataFrame) -> dict[str, Any]:
         predicted = cross_val_predict(KNeighborsClassifier(neighbours), vectors, labels, cv=parts)
         knn = float(balanced_accuracy_score(labels, predicted))
     else:
-        only = ", ".join(scarce.index[scarce < 2])
+        alone = scarce.index[scarce < 2]
+        only = ", ".join(alone[:_NAMED]) + f" and {len(alone) - _NAMED} more" * (len(alone) > _NAMED)
         notes.append(f"no k-NN score: labels with one artist only ({only})" if only else "no k-NN score: one label")
     return {
         "silhouette": silhouette,

@@ -10,17 +10,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiments.figures import plt, save_figure
+from experiments.figures import plt, save_figure, short_text
 from layers.front_ends.log_mel import LogMelSpectrogram
 
 _EXAMPLES = 3
 _SHOWN_LABELS = 20
 _LEGEND_ROWS = 20
+_COLOURED_LABELS = 40  # of the picture of components; the rest is grey
 _MARKERS = "os^Dv*PX<>"
 
 
 class GenreImages:
-    """The mean log-mel image of each label, and a few examples: what plot_genres shows.
+    """The mean log-mel image of the first 20 labels that have clips, and a few examples: what plot_genres shows.
 
     Args:
         labels: in the order of the rows.
@@ -29,22 +30,31 @@ class GenreImages:
     def __init__(self, labels: Sequence[str]):
         self.sums: dict[str, np.ndarray] = {}
         self.crops = dict.fromkeys(labels, 0)
-        self.examples: dict[str, list[np.ndarray]] = {label: [] for label in labels}
+        self.examples: dict[str, list[np.ndarray]] = {}
+        self._places = {label: place for place, label in enumerate(labels)}
 
     def add(self, label: str, images: np.ndarray) -> None:
         """Adds a clip's images [crops, frames, n_mels]; the middle one is an example while there are few."""
-        self.sums[label] = self.sums.get(label, 0) + images.sum(axis=0, dtype=np.float64)
         self.crops[label] += len(images)
-        if len(self.examples[label]) < _EXAMPLES:
-            self.examples[label].append(images[len(images) // 2])
+        if label not in self.sums and len(self.sums) == _SHOWN_LABELS:
+            last = max(self.sums, key=self._places.__getitem__)
+            if self._places[last] < self._places[label]:
+                return  # not shown, so that memory does not grow with the number of labels
+            del self.sums[last], self.examples[last]
+        self.sums[label] = self.sums.get(label, 0) + images.sum(axis=0, dtype=np.float64)
+        examples = self.examples.setdefault(label, [])
+        if len(examples) < _EXAMPLES:
+            examples.append(images[len(images) // 2])
 
     def mean(self, label: str) -> np.ndarray:
-        """Returns the mean image of a label that has clips [frames, n_mels]."""
+        """Returns the mean image of a label that is shown [frames, n_mels]."""
         return self.sums[label] / self.crops[label]
 
 
 def plot_components(table: pd.DataFrame, labels: Sequence[str], shares: Sequence[float], path: Path) -> None:
     """Draws clips on two principal components, with a colour and marker for each label.
+
+    Of more than 40 labels, the 40 with most clips are told apart, and the others are grey.
 
     Args:
         table: one row a clip: label, pc1, pc2.
@@ -52,18 +62,26 @@ def plot_components(table: pd.DataFrame, labels: Sequence[str], shares: Sequence
         shares: of the variance that the two components explain.
         path: a PNG.
     """
-    present = [label for label in labels if (table["label"] == label).any()]
+    clips = table["label"].value_counts()
+    present = [label for label in labels if label in clips]
+    told_apart = set(sorted(present, key=lambda label: -clips[label])[:_COLOURED_LABELS])
+    others = [label for label in present if label not in told_apart]
+    present = [label for label in present if label in told_apart]
     columns = -(-len(present) // _LEGEND_ROWS)
     figure, axis = plt.subplots(figsize=(7.2 + 1.8 * columns, 6), layout="constrained")
     size = float(np.clip(4000 / len(table), 8, 36))
-    handles = []
+    handles, names = [], []
+    if others:
+        rows = table[table["label"].isin(others)]
+        handles.append(axis.scatter(rows["pc1"], rows["pc2"], s=size, color="0.75", alpha=0.75, linewidths=0))
+        names.append(f"{len(others)} others ({len(rows)})")
     for i, label in enumerate(present):
         rows = table[table["label"] == label]
         marker = _MARKERS[(i + i // 10) % len(_MARKERS)]  # colours begin again after ten, with other markers
         handles.append(
             axis.scatter(rows["pc1"], rows["pc2"], s=size, color=f"C{i % 10}", marker=marker, alpha=0.75, linewidths=0)
         )
-    names = [f"{_shown(label)} ({(table['label'] == label).sum()})" for label in present]
+        names.append(f"{short_text(label)} ({len(rows)})")
     legend = figure.legend(
         handles,
         names,
@@ -90,7 +108,7 @@ def plot_genres(images: GenreImages, front_end: LogMelSpectrogram, path: Path) -
         path: a PNG.
     """
     labels = [label for label, count in images.crops.items() if count]
-    shown = labels[:_SHOWN_LABELS]
+    shown = [label for label in labels if label in images.sums]
     figure, axes = plt.subplots(
         len(shown),
         1 + _EXAMPLES,
@@ -119,7 +137,7 @@ def plot_genres(images: GenreImages, front_end: LogMelSpectrogram, path: Path) -
             )
         for axis in row[1 + len(images.examples[label]) :]:
             axis.set_axis_off()
-        row[0].set_ylabel(_shown(label), parse_math=False, fontweight="bold")
+        row[0].set_ylabel(short_text(label), parse_math=False, fontweight="bold")
     axes[0, 0].set_title(
         f"mean of all crops{'' if len(labels) == len(shown) else f' ({len(shown)} of {len(labels)} labels)'}"
     )
@@ -190,9 +208,3 @@ def plot_augmentation(
     figure.suptitle(textwrap.fill(title, 36 * columns, break_on_hyphens=False))
     figure.colorbar(image, ax=axes, label="dB below the loudest bin", shrink=0.5)
     save_figure(figure, path)
-
-
-def _shown(label: str) -> str:
-    """Returns a label as one short line."""
-    line = " ".join(label.split())
-    return line if len(line) <= 24 else line[:23] + "…"

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-METADATA_FILE = "metadata.json"  # in a SavedModel's assets.extra, in the zip at a .tflite's end, a property of .onnx
+from experiments.prediction.other_models import METADATA_FILE, refusal
+
+_NEEDED = ("labels", "sample_rate_hz", "crop_seconds")  # of the metadata, whatever the format
 
 # waveforms float32 [batch, samples] -> probabilities [batch, classes]
 Classify = Callable[[np.ndarray], np.ndarray]
@@ -55,11 +57,23 @@ def load_exported(path: str | Path) -> ExportedModel:
     """
     path = Path(path)
     loaders = {".tflite": _load_tflite, ".onnx": _load_onnx}
-    if not path.exists():
-        raise ValueError(f"expected an exported model at {path}, found nothing; run export_saved_model first")
+    if refused := refusal(path):
+        raise ValueError(refused)
     try:
-        return loaders.get(path.suffix if path.is_file() else "", _load_saved_model)(path)
-    except (OSError, LookupError, RuntimeError, zipfile.BadZipFile, json.JSONDecodeError, tf.errors.OpError) as error:
+        model = loaders.get(path.suffix.lower() if path.is_file() else "", _load_saved_model)(path)
+        if missing := [name for name in _NEEDED if name not in model.metadata]:
+            raise LookupError(f"its metadata has no {', '.join(missing)}")
+        return model
+    except (
+        OSError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        UnicodeDecodeError,
+        zipfile.BadZipFile,
+        json.JSONDecodeError,
+        tf.errors.OpError,
+    ) as error:
         raise ValueError(
             f"expected a model written by export_saved_model at {path}, but it cannot be read: {error!r}; export it again"
         ) from error
@@ -86,8 +100,11 @@ def _load_saved_model(path: Path) -> ExportedModel:
 
 
 def _load_tflite(path: Path) -> ExportedModel:
-    with zipfile.ZipFile(path) as archive:
-        metadata = json.loads(archive.read(METADATA_FILE))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            metadata = json.loads(archive.read(METADATA_FILE))
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ValueError(_of_others(path)) from error
     interpreter = tf.lite.Interpreter(str(path), num_threads=os.cpu_count())
     run = interpreter.get_signature_runner("serving_default")
     return ExportedModel(metadata, lambda waveforms: run(waveform=waveforms)["probabilities"])
@@ -102,6 +119,18 @@ def _load_onnx(path: Path) -> ExportedModel:
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise ValueError(f"expected an ONNX model at {path}, but onnxruntime cannot read it: {error}") from error
-    metadata = json.loads(session.get_modelmeta().custom_metadata_map[METADATA_FILE])
+        raise ValueError(
+            f"expected an ONNX model at {path}, but onnxruntime cannot read it: {error}; export the run again with --onnx"
+        ) from error
+    properties = session.get_modelmeta().custom_metadata_map
+    if METADATA_FILE not in properties:
+        raise ValueError(_of_others(path))
+    metadata = json.loads(properties[METADATA_FILE])
     return ExportedModel(metadata, lambda waveforms: session.run(["probabilities"], {"waveform": waveforms})[0])
+
+
+def _of_others(path: Path) -> str:
+    return (
+        f"expected a {path.suffix} file that export_saved_model wrote, with the labels inside, found none in {path}: it was "
+        f"made by other means, or is cut off; export the run again with --{path.suffix[1:].lower()}"
+    )

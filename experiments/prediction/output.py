@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from experiments import console
+from experiments.figures import picture
 from experiments.prediction.exported import ExportedModel
 from experiments.prediction.plots import plot_timeline
 from experiments.prediction.prediction import FilePrediction, window_edges
@@ -108,7 +109,8 @@ def _row(prediction: FilePrediction, model: ExportedModel, timeline_dir: Path | 
         edges = window_edges(prediction.path, len(prediction.windows), model.metadata["crop_seconds"])
         title = f"{Path(prediction.path).name}: {row['label']} ({row['probability']:.0%})"
         place = _timeline_path(timeline_dir, prediction.path)
-        plot_timeline(edges, prediction.windows, model.labels, title, place, stacked=model.thresholds is None)
+        with picture(place):
+            plot_timeline(edges, prediction.windows, model.labels, title, place, stacked=model.thresholds is None)
         row["windows"] = [
             {"start_seconds": start, "probabilities": dict(zip(model.labels, window, strict=True))}
             for start, window in zip(edges.tolist(), prediction.windows.tolist(), strict=False)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.figures import plt, save_figure
+from experiments.figures import plt, save_figure, short_text
 
 # Told apart from each other, on white and on black.
 _PALETTE = (
@@ -135,10 +135,14 @@ def plot_timeline(
     figure, axis = plt.subplots(figsize=(10, 3.2), layout="constrained")
     for band in shown.bands:
         if stacked:
-            axis.stairs(band.top, edges, baseline=band.bottom, fill=True, color=band.colour, label=band.name)
+            axis.stairs(
+                band.top, edges, baseline=band.bottom, fill=True, color=band.colour, label=short_text(band.name, 40)
+            )
         else:
-            axis.stairs(band.top, edges, baseline=None, color=band.colour, linewidth=1.5, label=band.name)
-    axis.set_title(title, parse_math=False)
+            axis.stairs(
+                band.top, edges, baseline=None, color=band.colour, linewidth=1.5, label=short_text(band.name, 40)
+            )
+    axis.set_title(short_text(title, 110), parse_math=False)
     axis.set(xlabel="time (min:s)", ylabel="probability", xlim=(0, edges[-1]), ylim=(0, 1))
     step = next((step for step in _MARK_SECONDS if step * 10 >= edges[-1]), edges[-1] / 10)
     marks = np.arange(0, edges[-1] + 1e-9, step)

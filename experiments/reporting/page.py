@@ -13,22 +13,27 @@ import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
 
 from experiments import __version__
-from experiments.evaluation.metrics import calibration
-from experiments.evaluation.plots import confusion_matrix
+from experiments.evaluation.confusion import confused_pairs, confusion_matrix
+from experiments.evaluation.metrics import calibration, shown_rows
+from experiments.evaluation.plots import MOST_CELLS
 from experiments.prediction.plots import as_time
 from experiments.reporting.clips import ClipCard, clip_card, embedded_url, relative_url
 from experiments.reporting.data import ReportData, gather
+from experiments.reporting.errors import MOST_LABELS, label_errors, named
 from experiments.reporting.plots import curve_axes, reliability_axes, reliability_bins
 from experiments.runs.curves import learning_curves
 from pipeline.storage.atomic import write_text
 from pipeline.storage.clips import clip_size, find_record_span
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
+_MOST_ROWS = 200  # of a table: labels, or files that could not be decoded
+_EXTREMES = 5  # best and worst labels that are named
 # Half characters (from file names that are not UTF-8) and control characters, which HTML cannot hold.
 _NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -76,22 +81,27 @@ def render(data: ReportData, folder: Path, embed_audio: bool = False) -> str:
         embed_audio: whether the page holds the misclassified clips' files instead.
     """
     style, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
-    counts = np.bincount(data.truth, minlength=len(data.labels))
-    reliability = calibration(data.probabilities, data.truth)
+    several = data.thresholds is not None
+    parts = _several_labels(data) if several else _one_label(data)
+    groups = {f"{kind}-{error.label}" for error in parts["errors"] for kind in ("given", "missed")} if several else None
+    per_class, left_out = shown_rows(
+        data.metrics["test"]["clip"]["per_class"], "average_precision" if several else "f1", _MOST_ROWS
+    )
     return (
         _environment()
         .get_template("report.html.jinja")
         .render(
             data=data,
             all_settings=dataclasses.asdict(data.settings),
-            most_common={"label": data.labels[counts.argmax()], "share": counts.max() / counts.sum()},
+            several=several,
+            per_class=per_class,
+            left_out=left_out,
+            most_failures=_MOST_ROWS,
+            named=named,
+            **parts,
             curves=learning_curves(data.history.to_dict("records")),
             curve_axes=curve_axes,
-            bins=reliability_bins(reliability),
-            reliability_axes=reliability_axes(),
-            expected_error=reliability.expected_error,
-            confusions=confusion_matrix(data.truth, data.predicted, len(data.labels)),
-            cards=_cards(data, folder, embed_audio),
+            cards=_cards(data, folder, embed_audio, groups),
             style=style,
             script=script,
             script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -101,7 +111,41 @@ def render(data: ReportData, folder: Path, embed_audio: bool = False) -> str:
     )
 
 
-def _cards(data: ReportData, folder: Path, embed_audio: bool) -> list[ClipCard]:
+def _one_label(data: ReportData) -> dict[str, Any]:
+    """Returns what only a page of clips with one label shows."""
+    counts = np.bincount(data.truth, minlength=len(data.labels))
+    reliability = calibration(data.probabilities, data.truth)
+    few = len(data.labels) <= MOST_CELLS  # a matrix of more would have too many cells to be read, or to be held
+    return {
+        "most_common": {"label": data.labels[counts.argmax()], "share": counts.max() / counts.sum()},
+        "bins": reliability_bins(reliability),
+        "reliability_axes": reliability_axes(),
+        "expected_error": reliability.expected_error,
+        "confusions": confusion_matrix(data.truth, data.predicted, len(data.labels)) if few else None,
+        "pairs": None if few else confused_pairs(data.truth, data.predicted, len(data.labels)),
+    }
+
+
+def _several_labels(data: ReportData) -> dict[str, Any]:
+    """Returns what only a page of clips with several labels shows."""
+    errors = label_errors(data.truth, data.predicted)
+    scored = [
+        (label, scores["average_precision"])
+        for label, scores in data.metrics["test"]["clip"]["per_class"].items()
+        if scores["average_precision"] is not None
+    ]
+    ranked = sorted(scored, key=lambda pair: -pair[1])
+    best = ranked[: min(_EXTREMES, (len(ranked) + 1) // 2)]
+    return {
+        "errors": errors[:MOST_LABELS],
+        "labels_with_errors": len(errors),
+        "best": best,
+        "worst": ranked[len(best) :][-_EXTREMES:],
+        "has_label": data.truth.sum(axis=0),
+    }
+
+
+def _cards(data: ReportData, folder: Path, embed_audio: bool, groups: set[str] | None) -> list[ClipCard]:
     cards = []
     for clip in data.clips:
         url = ""
@@ -109,7 +153,7 @@ def _cards(data: ReportData, folder: Path, embed_audio: bool) -> list[ClipCard]:
             # A clip in a record shard has no file of its own to point at.
             embedded = find_record_span(clip.path) is not None or (embed_audio and clip.misclassified)
             url = embedded_url(clip.path) if embedded else relative_url(clip.path, folder)
-        cards.append(clip_card(clip, data.labels, data.settings.crop_seconds, url))
+        cards.append(clip_card(clip, data.labels, data.settings.crop_seconds, url, data.thresholds, groups))
     return cards
 
 
@@ -138,7 +182,8 @@ def write_report(run_dir: Path, output: Path, embed_audio: bool = False, max_cli
     return "\n".join(
         [
             *(f"note: {note}" for note in data.notes),
-            f"{len(wrong)} misclassified of {len(data.clips)} test clips shown",
+            f"{len(wrong)} {'misclassified' if data.thresholds is None else 'with a wrong label'} of {len(data.clips)} test "
+            "clips shown",
             f"written to {output}: {output.stat().st_size / 1e6:.1f} MB"
             + f", of which {embedded_bytes * 4 / 3e6:.1f} MB are embedded sound" * embed_audio,
         ]

@@ -112,12 +112,17 @@ def reliability_bins(calibration: Calibration) -> list[ReliabilityBin]:
 
 
 def timeline_polygons(timeline: Timeline) -> list[tuple[str, str]]:
-    """Returns the bands of a stacked timeline as polygons, each a colour and its `points`, over 1000 × 100 units."""
+    """Returns the bands of a timeline, each a colour and its `points`, over 1000 × 100 units.
+
+    Those of a stack are polygons, the others lines.
+    """
     x = np.repeat(timeline.edges / timeline.edges[-1] * 1000, 2)[1:-1]  # each window's begin and end
     polygons = []
     for band in timeline.bands:
         top, bottom = (np.repeat(100 - 100 * values, 2) for values in (band.top, band.bottom))
-        outline = np.concatenate([np.stack([x, top], axis=1), np.stack([x, bottom], axis=1)[::-1]])
+        outline = np.stack([x, top], axis=1)
+        if timeline.stacked:
+            outline = np.concatenate([outline, np.stack([x, bottom], axis=1)[::-1]])
         polygons.append((band.colour, " ".join(f"{a:.1f},{b:.1f}" for a, b in outline)))
     return polygons
 

@@ -29,12 +29,14 @@ class WindowPredictions:
         edges: where the windows begin, and the clip's end, in seconds [windows + 1].
         windows: probabilities of each window [windows, classes].
         images: the log-mel image of each window, 0 its lowest and 255 its highest value, uint8 [windows, columns, mels].
+        peak: the largest absolute sample of all windows, in mono; 0 if the clip cannot be decoded.
     """
 
     problem: str
     edges: np.ndarray
     windows: np.ndarray
     images: np.ndarray
+    peak: float
 
 
 def predict_windows(model: keras.Model, paths: Sequence[str], settings: Settings) -> dict[str, WindowPredictions]:
@@ -53,11 +55,12 @@ def predict_windows(model: keras.Model, paths: Sequence[str], settings: Settings
         if not clip_exists(path):
             ledger.record(path, "file not found")
     there = [path for path in dict.fromkeys(paths) if path not in ledger.failures]
-    rows, windows, images = np.zeros(0, int), np.zeros((0, 1)), np.zeros((0, 1, 1), np.uint8)
+    rows, windows, images, peaks = np.zeros(0, int), np.zeros((0, 1)), np.zeros((0, 1, 1), np.uint8), np.zeros(0)
     if there:
         predict = make_predict_function(model, settings.jit_compile)
         try:
-            rows, windows = predict_each_window(predict, there, settings, ledger, "clips")
+            rows, windows = predict_each_window(_with_peak(predict), there, settings, ledger, "clips")
+            windows, peaks = windows[:, :-1], windows[:, -1]
             _, images = predict_each_window(make_image_function(model, settings), there, settings, ledger, "images")
         except ValueError:
             if len(ledger.failures) < len(set(paths)):
@@ -65,14 +68,25 @@ def predict_windows(model: keras.Model, paths: Sequence[str], settings: Settings
     failures = ledger.failures
     nothing = np.zeros(0)
     predictions = {
-        path: WindowPredictions(failure.reason, nothing, nothing, nothing) for path, failure in failures.items()
+        path: WindowPredictions(failure.reason, nothing, nothing, nothing, 0.0) for path, failure in failures.items()
     }
     for row, path in enumerate(there):
         if path not in failures:
             of_clip = rows == row
             edges = window_edges(path, int(of_clip.sum()), settings.crop_seconds)
-            predictions[path] = WindowPredictions("", edges, windows[of_clip], images[of_clip])
+            peak = float(peaks[of_clip].max())
+            predictions[path] = WindowPredictions("", edges, windows[of_clip], images[of_clip], peak)
     return predictions
+
+
+def _with_peak(predict: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Adds a column to a function's probabilities [batch, classes]: the largest absolute sample of each waveform."""
+
+    def both(waveform: tf.Tensor) -> tf.Tensor:
+        peak = tf.reduce_max(tf.abs(waveform), axis=1, keepdims=True)
+        return tf.concat([tf.cast(predict(waveform), tf.float32), peak], axis=1)
+
+    return both
 
 
 def make_image_function(model: keras.Model, settings: Settings) -> Callable[[tf.Tensor], tf.Tensor]:

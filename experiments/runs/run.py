@@ -247,7 +247,7 @@ class Run:
             ) from error
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
-        """Writes metrics.json, after all other files: it shows that a run is finished."""
+        """Writes metrics.json, after all other files but pictures: it shows that a run is finished."""
         self._write_json("metrics.json", metrics)
 
     @property

@@ -18,6 +18,7 @@ from experiments.builders.training_data import check_data_service
 from experiments.evaluation.evaluation import score_split, write_evaluation
 from experiments.evaluation.multi_label import best_thresholds
 from experiments.evaluation.splits import SplitPredictions, make_predict_function, predict_split
+from experiments.figures import picture
 from experiments.runs.identity import data_identity
 from experiments.runs.run import Run
 from experiments.settings import FREE_FIELDS, Settings
@@ -193,7 +194,8 @@ def _schedule(model: keras.Model, settings: Settings, history: list[dict[str, fl
 
 def _write_history(run: Run, state: TrainingState) -> None:
     run.write_history(state.history)
-    plot_curves(state.history, run.path("curves.png"))
+    with picture(run.path("curves.png")):
+        plot_curves(state.history, run.path("curves.png"))
 
 
 def _epoch_line(row: dict[str, float], epochs: int, improved: bool) -> str:

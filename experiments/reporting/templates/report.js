@@ -1,22 +1,28 @@
 "use strict";
 (() => {
   const clips = [...document.querySelectorAll(".clip")];
-  const cells = [...document.querySelectorAll(".matrix button")];
+  const cells = [...document.querySelectorAll("button[data-cell]")];
   const scopes = [...document.querySelectorAll("input[name=scope]")];
   const state = document.getElementById("state");
   const clear = document.getElementById("clear");
   let scope = "misclassified";
-  let cell = null; // the chosen button of the confusion matrix
+  let cell = null; // the chosen button of the confusion matrix, or of a list of errors
 
-  const isMisclassified = (clip) => {
-    const [truth, predicted] = clip.dataset.cell.split("-");
-    return truth !== predicted;
-  };
+  const isMisclassified = (clip) => clip.dataset.wrong !== undefined;
+  const placeIn = (clip, cell) => clip.dataset.cell.split(" ").indexOf(cell.dataset.cell);
+  const isIn = (clip, cell) => placeIn(clip, cell) >= 0;
+
+  // Of a label's errors the worst come first; everything else is in the page's own order.
+  function sort() {
+    const rank = (clip) => (cell && isIn(clip, cell) ? Number(clip.dataset.rank.split(" ")[placeIn(clip, cell)]) : 0);
+    for (const clip of [...clips].sort((a, b) => rank(b) - rank(a))) clip.parentNode.append(clip);
+  }
 
   function show() {
     let shown = 0;
+    if (clips.length && clips[0].dataset.rank !== undefined) sort();
     for (const clip of clips) {
-      const visible = cell ? clip.dataset.cell === cell.dataset.cell : scope === "all" || isMisclassified(clip);
+      const visible = cell ? isIn(clip, cell) : scope === "all" || isMisclassified(clip);
       if (!visible) clip.querySelector("audio")?.pause();
       clip.hidden = !visible;
       shown += visible;
@@ -24,7 +30,7 @@
     for (const other of cells) other.setAttribute("aria-pressed", String(other === cell));
     for (const input of scopes) input.checked = !cell && input.value === scope;
     clear.hidden = !cell;
-    const what = cell ? cell.dataset.what : scope === "all" ? "" : "the misclassified";
+    const what = cell ? cell.dataset.what : scope === "all" ? "" : state.dataset.wrong;
     state.textContent = `${shown} of ${clips.length} clips${what && ": " + what}`;
   }
 

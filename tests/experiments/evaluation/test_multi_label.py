@@ -24,6 +24,7 @@ from experiments.prediction.output import write_predictions
 from experiments.prediction.plots import plot_timeline
 from experiments.prediction.prediction import predict_files
 from experiments.reporting.data import gather
+from experiments.reporting.page import write_report
 from experiments.runs.run import Run
 from experiments.settings import Settings
 from experiments.training.loop import train
@@ -176,10 +177,36 @@ def test_a_run_of_several_labels(run: Path, table: Path):
     history = pd.read_csv(run / "history.csv")
     assert {"val_clip_roc_auc", "val_clip_average_precision"} <= set(history.columns)
     assert (run / "label_scores.png").stat().st_size > 5000 and not (run / "confusion_matrix.png").exists()
-    with pytest.raises(ValueError, match="one label a clip for a report page"):
-        gather(run)
     again = Settings(dataset="csv", data_dir=str(table), multi_label=True, **SMALL_RUN)
     assert evaluate_run(run, again, "test", run.parent / "again")["clip"] == metrics["test"]["clip"]
+
+
+def test_its_report(run: Path, table: Path, tmp_path: Path):
+    metrics, thresholds = (json.loads((run / name).read_text()) for name in ("metrics.json", "thresholds.json"))
+    report = gather(run)
+    predictions = pd.read_csv(run / "predictions.csv", keep_default_na=False).query("split == 'test'")
+    by_path = predictions.set_index("path")
+    assert report.thresholds.tolist() == list(thresholds.values())
+    assert sorted(clip.path for clip in report.clips) == sorted(by_path.index)
+    for clip in report.clips:
+        row = by_path.loc[clip.path]
+        assert [report.labels[i] for i in clip.has] == row["label"].split("|")
+        assert "|".join(report.labels[i] for i in clip.given) == row["predicted"]
+        assert {report.labels[i] for i in clip.errors} == set(row["label"].split("|")) ^ (
+            set(row["predicted"].split("|")) - {""}
+        )
+        assert clip.peak > 0.01 and clip.silence == ""
+    wrong = (by_path["label"] != by_path["predicted"]).sum()
+    assert report.misclassified == wrong == round((1 - metrics["test"]["clip"]["accuracy"]) * len(by_path))
+    assert [clip.misclassified for clip in report.clips] == [True] * wrong + [False] * (len(by_path) - wrong)
+    worst = [max(clip.severity) for clip in report.clips[:wrong]]
+    assert worst == sorted(worst, reverse=True)
+    assert "with a wrong label of" in write_report(run, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    for label, scores in metrics["test"]["clip"]["per_class"].items():
+        row = page.split(f'<tr><th scope="row">{label}</th><td>')[1].split("</tr>")[0]
+        assert row.startswith(f"{scores['average_precision']:.3f}</td><td>{scores['roc_auc']:.3f}</td>")
+        assert f"{100 * thresholds[label]:.1f}\xa0%" in row
 
 
 def test_its_export_gives_labels_above_their_thresholds(run: Path, tmp_path: Path):
