@@ -12,6 +12,7 @@ import tensorflow as tf
 from pipeline import windows
 from pipeline.decoding.decoder import MAX_SAMPLE
 from pipeline.decoding.resample import resample
+from pipeline.decoding.silence import MIN_SECONDS, SILENT_PEAK, describe_silence
 from pipeline.decoding.tfio_decoder import decode_mp3
 
 # Windows of a long track that are computed at a time: this much audio, so that memory does not grow with the track.
@@ -103,8 +104,9 @@ class AudioClassifier:
         """Contents of MP3 files [batch], each by its windows, averaged.
 
         `ok` [batch] says which could be decoded; of the others probabilities and embedding are zeros, and `error`
-        [batch] is the reason.
+        [batch] is the reason. `remark` [batch] says which have no sound.
         """
+        silent, short = describe_silence(0.0, MIN_SECONDS), describe_silence(1.0, 0.0)
 
         def classify(mp3: tf.Tensor) -> tuple[tf.Tensor, ...]:
             waveform, sample_rate, error = decode_mp3(mp3)
@@ -115,10 +117,14 @@ class AudioClassifier:
                 return tf.reduce_mean(probabilities, axis=0), tf.reduce_mean(embedding, axis=0)
 
             nothing = (tf.zeros([self.num_classes]), tf.zeros([self._embedding_units]))
-            return *tf.cond(ok, classify_windows, lambda: nothing), ok, error
+            is_short = tf.cast(tf.size(waveform), tf.float32) < MIN_SECONDS * tf.cast(sample_rate, tf.float32)
+            is_silent = tf.reduce_max(tf.abs(waveform)) < SILENT_PEAK
+            remark = tf.where(ok, tf.where(is_short, short, tf.where(is_silent, silent, "")), "")
+            return *tf.cond(ok, classify_windows, lambda: nothing), ok, error, remark
 
-        probabilities, embedding, ok, error = tf.map_fn(
-            classify, mp3, fn_output_signature=(tf.float32, tf.float32, tf.bool, tf.string), parallel_iterations=1
+        types = (tf.float32, tf.float32, tf.bool, tf.string, tf.string)
+        probabilities, embedding, ok, error, remark = tf.map_fn(
+            classify, mp3, fn_output_signature=types, parallel_iterations=1
         )
         return {
             "probabilities": tf.ensure_shape(probabilities, [None, self.num_classes]),
@@ -126,6 +132,7 @@ class AudioClassifier:
             "embedding": tf.ensure_shape(embedding, [None, self._embedding_units]),
             "ok": ok,
             "error": error,
+            "remark": remark,
         }
 
     @property

@@ -19,8 +19,8 @@ _NEEDED = ("labels", "sample_rate_hz", "crop_seconds")  # of the metadata, whate
 
 # waveforms float32 [batch, samples] -> probabilities [batch, classes]
 Classify = Callable[[np.ndarray], np.ndarray]
-# contents of files [batch] -> probabilities [batch, classes], reasons of failure ("" where there is none) [batch]
-ClassifyMp3 = Callable[[Sequence[bytes]], tuple[np.ndarray, list[str]]]
+# contents of files [batch] -> probabilities [batch, classes], reasons of failure and remarks [batch], "" where there is none
+ClassifyMp3 = Callable[[Sequence[bytes]], tuple[np.ndarray, list[str], list[str]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,9 +90,11 @@ def _load_saved_model(path: Path) -> ExportedModel:
     def classify(waveforms: np.ndarray) -> np.ndarray:
         return signature(waveform=tf.constant(waveforms))["probabilities"].numpy()
 
-    def classify_mp3(contents: Sequence[bytes]) -> tuple[np.ndarray, list[str]]:
+    def classify_mp3(contents: Sequence[bytes]) -> tuple[np.ndarray, list[str], list[str]]:
         outputs = signature(mp3=tf.constant(list(contents)))
-        return outputs["probabilities"].numpy(), [error.decode() for error in outputs["error"].numpy()]
+        remarks = outputs.get("remark", tf.fill([len(contents)], ""))  # older exports have none
+        errors, remarks = ([text.decode() for text in texts.numpy()] for texts in (outputs["error"], remarks))
+        return outputs["probabilities"].numpy(), errors, remarks
 
     if metadata["input"] == "mp3":
         return ExportedModel(metadata, classify_mp3=classify_mp3)

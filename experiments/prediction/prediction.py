@@ -148,7 +148,7 @@ def _predict_mp3(classify: ClassifyMp3, paths: Sequence[str]) -> Iterator[FilePr
             except OSError as error:
                 contents.append(b"")
                 unread.append(f"cannot be read: {error.strerror or error}")
-        probabilities, undecoded = classify(contents)
+        probabilities, undecoded, remarks = classify(contents)
         for i, path in enumerate(batch):
             reason = unread[i] or undecoded[i]
-            yield FilePrediction(path, probabilities[i : i + (not reason)], reason)
+            yield FilePrediction(path, probabilities[i : i + (not reason)], reason, remarks[i])

@@ -160,7 +160,10 @@ def test_mp3_model_names_what_it_cannot_read(exported, small_run, tmp_path: Path
     table = pd.read_csv(small_run / "predictions.csv")
     (tmp_path / "bad.mp3").write_bytes(b"bad")
     paths = [*table["path"], str(tmp_path / "bad.mp3"), "/gone.mp3"]
-    *good, bad, gone = predict_files(load_exported(exported["mp3"]), paths)
+    write_mp3(tmp_path / "silent.mp3", np.zeros((44100, 1)), 44100)
+    paths.append(str(tmp_path / "silent.mp3"))
+    *good, bad, gone, silent = predict_files(load_exported(exported["mp3"]), paths)
+    assert silent.remark == "no sound: silent" and not any(item.remark for item in good)
     assert bad.error.startswith("not recognised as MP3") and gone.error == "cannot be read: No such file or directory"
     assert bad.windows.shape == (0, 3)
     probabilities = np.array([prediction.probabilities for prediction in good])
