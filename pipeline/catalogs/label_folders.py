@@ -53,8 +53,8 @@ class LabelFolders:
 def find_label_folders(root: str, found: FoundAudio, genres: Sequence[str] = ()) -> LabelFolders:
     """Finds where the labels stand.
 
-    A single folder that holds further folders and no music of its own is gone through, unless it is a genre that was asked
-    for. Folders that are all named as splits, at least two different ones, are splits; above the labels or below them.
+    A single folder that holds further folders, and fewer files of its own than those, is gone through, unless it is a genre
+    that was asked for. Folders that are all named as splits, at least two different ones, are splits; above the labels or below them.
 
     Args:
         root: the folder that was searched.
@@ -77,7 +77,10 @@ def find_label_folders(root: str, found: FoundAudio, genres: Sequence[str] = ())
         while True:
             tops = {path[0] for path in parts if len(path) > 1}
             below = [path[1:] for path in parts if len(path) > 1]
-            if len(tops) != 1 or name_key(min(tops)) in wanted or any(len(path) == 1 for path in below):
+            loose = sum(len(path) == 1 for path in below)
+            if len(tops) != 1 or name_key(min(tops)) in wanted:
+                return names, parts
+            if loose and loose >= len({path[0] for path in below if len(path) > 1}):
                 return names, parts
             names.append(min(tops))
             parts = below

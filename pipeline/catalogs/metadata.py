@@ -91,7 +91,7 @@ def join_metadata(table_path: Path, root: Path, base: str, files: Sequence[str])
     unmatched = tuple(table.loc[table["file"].isna(), "path"])
     if unmatched:
         notes.append(
-            f"{len(unmatched)} rows of {table_path.name} belong to no file that is read: {quote_names(unmatched)}"
+            f"rows of {table_path.name} without a file that is read: {len(unmatched)}, {quote_names(unmatched)}"
         )
     if respelled := sum(path != file for path, file in zip(matched["path"], matched["file"], strict=True)):
         notes.append(f"{respelled} rows of {table_path.name} spell the path of their file otherwise than the disk does")
