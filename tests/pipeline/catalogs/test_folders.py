@@ -181,7 +181,7 @@ def test_rows_without_file_and_files_without_row_are_counted_and_named(tmp_path:
     fill(tmp_path, Rock=12, Jazz=12)
     write_metadata(tmp_path, lambda path: path.replace("Rock/album0/000", "Rock/album0/gone"))
     catalog = load_folders(tmp_path)
-    assert "1 rows of metadata.csv belong to no file that is read: 'Rock/album0/gone.mp3'" in notes(catalog)
+    assert "rows of metadata.csv without a file that is read: 1, 'Rock/album0/gone.mp3'" in notes(catalog)
     assert "1 files have no row in metadata.csv: 'Rock/album0/000.mp3'" in notes(catalog)
     assert "but 1 clips of unknown artist and album one by one" in notes(catalog)
 
