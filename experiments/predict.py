@@ -39,6 +39,9 @@ def main(argv: list[str]) -> None:
     from experiments.prediction import prediction
     from experiments.prediction.exported import load_exported
 
+    DECODERS[_DECODER.value].check_package(
+        f"--decoder={_DECODER.value}", f"leave the default, --decoder={DEFAULT_DECODER}"
+    )
     paths = prediction.expand(argv[1:])
     output = Path(_OUTPUT.value) if _OUTPUT.value else None
     if output and output.is_dir():

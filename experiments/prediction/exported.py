@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from pipeline.decoding.tfio_package import require_tensorflow_io
+
 METADATA_FILE = "metadata.json"  # in a SavedModel's assets.extra, in the zip at a .tflite's end, a property of .onnx
 
 # waveforms float32 [batch, samples] -> probabilities [batch, classes]
@@ -68,6 +70,7 @@ def load_exported(path: str | Path) -> ExportedModel:
 def _load_saved_model(path: Path) -> ExportedModel:
     metadata = json.loads((path / "assets.extra" / METADATA_FILE).read_text(encoding="utf-8"))
     if metadata["input"] == "mp3":
+        require_tensorflow_io(f"{path}, a SavedModel of MP3s", "load the one of waveforms, which was exported with it")
         from pipeline.decoding.tfio_decoder import load_ops
 
         load_ops()
@@ -88,9 +91,18 @@ def _load_saved_model(path: Path) -> ExportedModel:
 def _load_tflite(path: Path) -> ExportedModel:
     with zipfile.ZipFile(path) as archive:
         metadata = json.loads(archive.read(METADATA_FILE))
-    interpreter = tf.lite.Interpreter(str(path), num_threads=os.cpu_count())
+    interpreter = _tflite_interpreter()(str(path), num_threads=os.cpu_count())
     run = interpreter.get_signature_runner("serving_default")
     return ExportedModel(metadata, lambda waveforms: run(waveform=waveforms)["probabilities"])
+
+
+def _tflite_interpreter() -> Any:
+    """Returns the class that runs TFLite models: ai-edge-litert's, or TensorFlow's own, which goes away after 2.20."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        return tf.lite.Interpreter
+    return Interpreter
 
 
 def _load_onnx(path: Path) -> ExportedModel:
