@@ -7,10 +7,14 @@ from support.audio import music, write_mp3
 from support.small_run import SMALL_RUN
 from support.tensorflow_io import HAS_TENSORFLOW_IO
 
+from experiments.keras_settings import use_own_keras_settings
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pytest
+
+use_own_keras_settings()  # before a test imports Keras
 
 
 @pytest.fixture
