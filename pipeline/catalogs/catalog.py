@@ -14,6 +14,10 @@ import pandas as pd
 from pipeline.storage.clips import containing_file
 from pipeline.storage.files import is_file
 
+# A file's name need not be text. In pandas 3 pyarrow's strings, its choice where pyarrow is installed, must be: they refuse such
+# a name with a UnicodeEncodeError.
+pd.set_option("mode.string_storage", "python")
+
 COLUMNS = ("track_id", "path", "label", "split", "artist", "album", "title")
 SPLITS = ("training", "validation", "test")
 LABEL_SEPARATOR = "|"  # between the labels of a clip that has several
