@@ -132,6 +132,8 @@ def make_catalog(
         raise CatalogError("expected at least one clip, found none; check --data_dir, --subset and --genres")
     if multi_label:
         tracks = tracks.assign(label=[join_labels(names) for _, names in kept.groupby(level=0)])
+    # pandas 3 has another type for texts that it reads than for texts that are all empty: here they are one.
+    tracks = tracks.astype({column: object for column in COLUMNS if column != "track_id"})
     return Catalog(tracks, tuple(sorted(set(wanted))), tuple(notes), multi_label)
 
 

@@ -214,8 +214,7 @@ def test_seeds_share_a_split_that_would_follow_from_the_seed(tmp_path: Path):
     assert fixed.dataset == "csv"
     expected = load_catalog(replace(settings, seed=3)).tracks
     for seed in (3, 4):
-        # pandas 3 has a type of its own for texts that it reads, and none for texts that are all empty.
-        pd.testing.assert_frame_equal(load_catalog(replace(fixed, seed=seed)).tracks, expected, check_dtype=False)
+        pd.testing.assert_frame_equal(load_catalog(replace(fixed, seed=seed)).tracks, expected)
     assert trials.fix_splits(settings, [3], tmp_path / "alone") == settings and not (tmp_path / "alone").exists()
 
 
