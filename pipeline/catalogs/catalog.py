@@ -120,6 +120,9 @@ def make_catalog(
                 f"expected at most {_MAX_TEXT} characters in the column {column}, found {len(longest)}: "
                 f"{longest[:40]!r}…; mend the table"
             )
+    # pandas 3 reads a NUL as part of a text, which no file's name, plot or page takes; earlier ones end the text there.
+    names_for_people = ["artist", "album", "title"]
+    tracks[names_for_people] = tracks[names_for_people].replace("(?s)\0.*", "", regex=True)
     names = _names(tracks.reset_index(drop=True), multi_label)
     present = sorted(names[names != ""].unique())
     unprintable = [label for label in present if _CONTROL_CHARACTER.search(label)]
