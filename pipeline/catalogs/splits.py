@@ -32,14 +32,14 @@ def complete_splits(catalog: Catalog, seed: int = 0) -> Catalog:
     split = tracks["split"].fillna("").str.strip().str.lower()
     if (split == "").all():
         split, note = assign_splits(tracks, catalog.label_names(tracks), seed)
-        return dataclasses.replace(catalog, tracks=tracks.assign(split=split), notes=(*catalog.notes, note))
+        return dataclasses.replace(catalog, tracks=tracks.assign(split=split.astype(object)), notes=(*catalog.notes, note))
     unknown = sorted(set(split) - set(_SPLIT_NAMES))
     if unknown:
         found = ", ".join(repr(name) for name in unknown)
         raise CatalogError(
             f"expected every split to be one of {', '.join(_SPLIT_NAMES)}, found {found}; mend the table"
         )
-    return dataclasses.replace(catalog, tracks=tracks.assign(split=split.map(_SPLIT_NAMES)))
+    return dataclasses.replace(catalog, tracks=tracks.assign(split=split.map(_SPLIT_NAMES).astype(object)))
 
 
 def assign_splits(tracks: pd.DataFrame, labels: pd.Series, seed: int = 0) -> tuple[pd.Series, str]:
