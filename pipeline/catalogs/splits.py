@@ -32,7 +32,9 @@ def complete_splits(catalog: Catalog, seed: int = 0) -> Catalog:
     split = tracks["split"].fillna("").str.strip().str.lower()
     if (split == "").all():
         split, note = assign_splits(tracks, catalog.label_names(tracks), seed)
-        return dataclasses.replace(catalog, tracks=tracks.assign(split=split.astype(object)), notes=(*catalog.notes, note))
+        return dataclasses.replace(
+            catalog, tracks=tracks.assign(split=split.astype(object)), notes=(*catalog.notes, note)
+        )
     unknown = sorted(set(split) - set(_SPLIT_NAMES))
     if unknown:
         found = ", ".join(repr(name) for name in unknown)
