@@ -16,6 +16,7 @@ from typing import Any, TextIO
 from absl import app, logging
 from tqdm import tqdm
 
+from experiments.keras_settings import use_own_keras_settings
 from experiments.recipes import with_recipe
 
 # libmpg123 prints its complaints to standard error from C, between the lines of a progress bar. What they mean for
@@ -38,6 +39,7 @@ def run(main: Callable[[list[str]], None], arguments: str = "", resumable: bool 
 
     # TensorFlow's own allocator on the CPU as on a GPU: malloc gives tensors of many megabytes new pages at each step.
     os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "1")
+    use_own_keras_settings()
 
     def guarded(argv: list[str]) -> None:
         if len(argv) > 1 and not arguments:

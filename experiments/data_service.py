@@ -18,6 +18,7 @@ import sys
 from absl import flags
 
 from experiments import console
+from pipeline.decoding.registry import DECODERS, SERVICE_DECODER
 
 _ROLE = flags.DEFINE_enum("role", None, ("dispatcher", "worker"), "dispatcher: one; worker: any number.", required=True)
 _PORT = flags.DEFINE_integer(
@@ -44,6 +45,7 @@ _WORK_DIR = flags.DEFINE_string(
 
 def main(argv: list[str]) -> None:
     del argv
+    DECODERS[SERVICE_DECODER].check_package("the data service", "train without --data_service")
     from pipeline.service import servers as service  # TensorFlow takes seconds to import: not before --help
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -8,6 +8,7 @@ It prints the process ids: kill -9 a worker or the dispatcher in the middle, and
 from absl import flags
 
 from experiments import console
+from pipeline.decoding.registry import DECODERS, SERVICE_DECODER
 
 _DATA_DIR = flags.DEFINE_string("data_dir", "data/demo", "The demo set; it is made if it is not there.")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "runs/demo_distributed", "Run directory: new, or to continue.")
@@ -16,10 +17,10 @@ _EPOCHS = flags.DEFINE_integer("epochs", 3, "Passes over the training clips.", l
 
 def main(argv: list[str]) -> None:
     del argv
+    DECODERS[SERVICE_DECODER].check_package("the data service", "try `make demo`, which does without one")
     from experiments.evaluation import evaluation
     from experiments.settings import Settings
     from experiments.training import loop as training  # TensorFlow takes seconds to import: not before --help
-    from pipeline.decoding.registry import SERVICE_DECODER
     from pipeline.service import client as service_client
     from pipeline.service import servers as service
 

@@ -18,6 +18,8 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 
+matplotlib.rcdefaults()  # a matplotlibrc of the user is for other pictures
+
 
 def save_figure(figure: plt.Figure, path: Path) -> None:
     """Writes a figure whole and closes it."""

@@ -45,6 +45,9 @@ def main(argv: list[str]) -> None:
     from experiments.runs.left_out import write_left_out
     from pipeline.storage.left_out import describe_left_out
 
+    DECODERS[_DECODER.value].check_package(
+        f"--decoder={_DECODER.value}", f"leave the default, --decoder={DEFAULT_DECODER}"
+    )
     paths, left_out = prediction.expand(argv[1:])
     if any(item.may_be_music for item in left_out):
         where = f"see {_LEFT_OUT.value}" if _LEFT_OUT.value else "--left_out=FILE lists them"

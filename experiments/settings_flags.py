@@ -13,7 +13,7 @@ from absl import flags
 from experiments.recipes import recipe_names
 from experiments.setting_fields import range_text
 from experiments.settings import Settings
-from pipeline.decoding.registry import DECODERS, SERVICE_DECODER
+from pipeline.decoding.registry import DECODERS, DEFAULT_DECODER, SERVICE_DECODER
 
 flags.disclaim_key_flags()  # the flags belong to the script that defines them, and so appear in its --help
 
@@ -51,7 +51,7 @@ def settings_from_flags(flag_values: flags.FlagValues) -> Settings:
     """Makes settings of the parsed flags; a setting without a flag in this script keeps its default.
 
     Raises:
-        ValueError: a value is out of range, or flags contradict each other.
+        ValueError: a value is out of range, flags contradict each other, or a package that they require is missing.
     """
     values: dict[str, Any] = {
         field.name: flag_values[field.name].value for field in dataclasses.fields(Settings) if field.name in flag_values
@@ -64,6 +64,11 @@ def settings_from_flags(flag_values: flags.FlagValues) -> Settings:
                 "graph ops can be sent to other processes"
             )
         values["decoder"] = SERVICE_DECODER
+    if values.get("data_service"):
+        DECODERS[SERVICE_DECODER].check_package("--data_service", "leave --data_service out")
+    elif "decoder" in values:
+        name = values["decoder"]
+        DECODERS[name].check_package(f"--decoder={name}", f"leave the default, --decoder={DEFAULT_DECODER}")
     return Settings(**values)
 
 

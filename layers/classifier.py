@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import keras
 
+from layers.keras_settings import require_channels_last
 from layers.networks.registry import get_network
 
 
@@ -35,7 +36,8 @@ def build_audio_classifier(
         `embedding` holds the input of the last dense layer, [batch, units].
 
     Raises:
-        ValueError: unknown network, no front end, or crops or mel bands too few for it.
+        ValueError: unknown network, no front end, crops or mel bands too few for it, or Keras set to another order of an
+            image's axes.
 
     Example:
         >>> from layers.classifier import build_audio_classifier
@@ -44,6 +46,7 @@ def build_audio_classifier(
         >>> model(np.zeros([2, 22050], np.float32)).shape
         TensorShape([2, 3])
     """
+    require_channels_last()
     entry = get_network(network)
     if num_classes < 2:
         raise ValueError(f"expected at least 2 labels to tell apart, received {num_classes}; choose more genres")

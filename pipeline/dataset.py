@@ -74,7 +74,7 @@ def train_dataset(
         A dataset of (waveform float32 [batch, samples], class index int32 [batch] or [batch, classes]).
 
     Raises:
-        ValueError: a setting is out of range.
+        ValueError: a setting is out of range, or the decoder's package is not installed.
 
     Example:
         >>> ledger = FailureLedger(len(paths))
@@ -161,7 +161,7 @@ def eval_dataset(
         A dataset of (waveform float32 [batch, samples], row int64 [batch]); a row is the index of the clip in `paths`.
 
     Raises:
-        ValueError: a setting is out of range.
+        ValueError: a setting is out of range, or the decoder's package is not installed.
 
     Example:
         >>> for waveform, row in eval_dataset(paths, FailureLedger(3), crop_seconds=2.5):  # three MP3s of 6 s
@@ -204,7 +204,7 @@ def iterate(dataset: tf.data.Dataset, ledger: FailureLedger) -> Iterator[tuple[t
 
 
 def _check(paths: Sequence[str], sample_rate_hz: int, crop_seconds: float, batch_size: int, decoder: str) -> None:
-    get_decoder(decoder)
+    get_decoder(decoder).check_package()
     if not len(paths):
         raise ValueError("expected at least one path, received none")
     for name, value in (("sample_rate_hz", sample_rate_hz), ("batch_size", batch_size)):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from support.audio import music, write_mp3
+from support.tensorflow_io import DECODER_PARAMS
 
 from experiments.builders.model import build_model
 from experiments.settings import Settings
@@ -37,7 +38,7 @@ def test_decode_a_crop(benchmark, clip: Path, position: float):
     assert crop.shape == (CROP_SAMPLES,)
 
 
-@pytest.mark.parametrize("decoder", ["soundfile", "tfio"])
+@pytest.mark.parametrize("decoder", DECODER_PARAMS)
 def test_stream_a_batch(benchmark, clip: Path, decoder: str):
     crops = 10_000 * SETTINGS.batch_size  # more than it will ask for
     dataset = train_dataset(

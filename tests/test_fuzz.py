@@ -10,6 +10,7 @@ from fuzz.mp3_mutations import made_stream, syncsafe
 from fuzz.registry import TARGETS
 from fuzz.runner import run
 from fuzz.target import input_rng
+from support.tensorflow_io import needs_tensorflow_io
 
 from pipeline.mp3 import frames as mp3_frames
 
@@ -90,7 +91,14 @@ def own_seeds():
         yield
 
 
-@pytest.mark.parametrize("name", [name for name, target in TARGETS.items() if target.inputs])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[needs_tensorflow_io] * (name == "decode_tfio"))
+        for name, target in TARGETS.items()
+        if target.inputs
+    ],
+)
 def test_target(tmp_path: Path, name: str):
     prepared = TARGETS[name].prepare(tmp_path)
     for known in (TABLES.get(name) or MP3S).values():

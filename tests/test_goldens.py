@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from support.scripts import run_script
+from support.tensorflow_io import DECODER_PARAMS
 
 from experiments.evaluation.evaluation import evaluate_run
 from experiments.prediction.exported import load_exported
@@ -136,7 +137,7 @@ def assert_same_predictions(actual: pd.DataFrame, expected: pd.DataFrame, tolera
     pd.testing.assert_frame_equal(actual, expected, check_exact=False, rtol=0, atol=tolerance)  # texts exactly
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("decoder", DECODER_PARAMS)
 def test_every_crop_lies_where_it_did(decoder, expected_crops):
     found = describe_crops(decoder)
     expected = {
@@ -152,7 +153,7 @@ def test_every_crop_lies_where_it_did(decoder, expected_crops):
             np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("decoder", DECODER_PARAMS)
 def test_the_exported_model_hears_tracks_as_it_did(decoder, expected_crops):
     found = describe_tracks(decoder)
     expected = {name: array for name, array in expected_crops.items() if name.startswith(f"{decoder}/track/")}
@@ -228,7 +229,7 @@ def test_records_hold_what_they_did(in_goldens, tmp_path: Path):
         assert (tmp_path / name).read_bytes() == Path("records", name).read_bytes(), name
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("decoder", DECODER_PARAMS)
 def test_records_give_the_crops_of_their_files(decoder, in_goldens):
     for place, path in zip(
         load_records("records").tracks["path"], load_csv("data/clips.csv").tracks["path"], strict=True

@@ -28,6 +28,8 @@ from experiments.runs.description import describe_run
 from experiments.runs.run import Run
 from layers.front_ends.registry import find_front_end
 from layers.networks.registry import get_network
+from pipeline.decoding.registry import get_decoder
+from pipeline.decoding.tfio_package import require_tensorflow_io
 
 # Name: what is appended to the export directory's name, and the writer.
 FORMATS: dict[str, tuple[str, Callable[[AudioClassifier, dict[str, Any], Path], None]]] = {
@@ -58,6 +60,8 @@ def export_run(
         OSError: it cannot be written.
         ExportCheckError: an export differs from the run; nothing is left of it.
     """
+    if "mp3" in formats:
+        require_tensorflow_io("--mp3", "leave --mp3 out: predict decodes MP3s for the other exports")
     export_dir = export_dir.absolute()
     if export_dir.suffix in SUFFIXES:
         raise ValueError(
@@ -71,6 +75,9 @@ def export_run(
         _check_place(target, overwrite)
     run = Run(run_dir)
     settings = run.settings
+    get_decoder(settings.decoder).check_package(
+        f"a run that was trained with --decoder={settings.decoder}", "train another with the default decoder"
+    )
     classifier, clips = load_classifier(run), clips_to_check(run)
     if "mp3" in formats:
         find_mp3s(clips)

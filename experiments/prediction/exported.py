@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.prediction.other_models import METADATA_FILE, refusal
+from pipeline.decoding.tfio_package import require_tensorflow_io
 
 _NEEDED = ("labels", "sample_rate_hz", "crop_seconds")  # of the metadata, whatever the format
 
@@ -82,6 +83,7 @@ def load_exported(path: str | Path) -> ExportedModel:
 def _load_saved_model(path: Path) -> ExportedModel:
     metadata = json.loads((path / "assets.extra" / METADATA_FILE).read_text(encoding="utf-8"))
     if metadata["input"] == "mp3":
+        require_tensorflow_io(f"{path}, a SavedModel of MP3s", "load the one of waveforms, which was exported with it")
         from pipeline.decoding.tfio_decoder import load_ops
 
         load_ops()
@@ -107,9 +109,18 @@ def _load_tflite(path: Path) -> ExportedModel:
             metadata = json.loads(archive.read(METADATA_FILE))
     except (zipfile.BadZipFile, KeyError) as error:
         raise ValueError(_of_others(path)) from error
-    interpreter = tf.lite.Interpreter(str(path), num_threads=os.cpu_count())
+    interpreter = _tflite_interpreter()(str(path), num_threads=os.cpu_count())
     run = interpreter.get_signature_runner("serving_default")
     return ExportedModel(metadata, lambda waveforms: run(waveform=waveforms)["probabilities"])
+
+
+def _tflite_interpreter() -> Any:
+    """Returns the class that runs TFLite models: ai-edge-litert's, or TensorFlow's own, which goes away after 2.20."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        return tf.lite.Interpreter
+    return Interpreter
 
 
 def _load_onnx(path: Path) -> ExportedModel:

@@ -16,6 +16,10 @@ from pipeline.storage.clips import containing_file
 from pipeline.storage.files import is_file
 from pipeline.storage.left_out import LeftOut
 
+# A file's name need not be text. In pandas 3 pyarrow's strings, its choice where pyarrow is installed, must be: they refuse such
+# a name with a UnicodeEncodeError.
+pd.set_option("mode.string_storage", "python")
+
 COLUMNS = ("track_id", "path", "label", "split", "artist", "album", "title")
 SPLITS = ("training", "validation", "test")
 LABEL_SEPARATOR = "|"  # between the labels of a clip that has several
@@ -138,6 +142,9 @@ def make_catalog(
                 f"expected at most {_MAX_TEXT} characters in the column {column}, found {len(longest)}: "
                 f"{longest[:40]!r}…; mend the table"
             )
+    # pandas 3 reads a NUL as part of a text, which no file's name, plot or page takes; earlier ones end the text there.
+    names_for_people = ["artist", "album", "title"]
+    tracks[names_for_people] = tracks[names_for_people].replace("(?s)\0.*", "", regex=True)
     names = _names(tracks.reset_index(drop=True), multi_label)
     present = sorted(names[names != ""].unique())
     unprintable = [label for label in present if _CONTROL_CHARACTER.search(label)]
@@ -153,6 +160,8 @@ def make_catalog(
         raise CatalogError("expected at least one clip, found none; check --data_dir, --subset and --genres")
     if multi_label:
         tracks = tracks.assign(label=[join_labels(names) for _, names in kept.groupby(level=0)])
+    # pandas 3 has another type for texts that it reads than for texts that are all empty: here they are one.
+    tracks = tracks.astype({column: object for column in COLUMNS if column != "track_id"})
     return Catalog(tracks, tuple(sorted(set(wanted))), notes, multi_label, left_out)
 
 

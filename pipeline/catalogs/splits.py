@@ -42,14 +42,16 @@ def complete_splits(catalog: Catalog, seed: int = 0, needed: bool = True) -> Cat
     try:
         if (written == "").all():
             split, note = assign_splits(tracks, catalog.label_names(tracks), seed)
-            return dataclasses.replace(catalog, tracks=tracks.assign(split=split), notes=(*catalog.notes, note))
+            return dataclasses.replace(
+                catalog, tracks=tracks.assign(split=split.astype(object)), notes=(*catalog.notes, note)
+            )
         _check_names(written, tracks["path"])
     except CatalogError as error:
         if needed:
             raise
         note = f"clips without a split, which is not needed here: {error}"
         catalog = dataclasses.replace(catalog, notes=(*catalog.notes, note))
-    return dataclasses.replace(catalog, tracks=tracks.assign(split=written.map(_SPLIT_NAMES).fillna("")))
+    return dataclasses.replace(catalog, tracks=tracks.assign(split=written.map(_SPLIT_NAMES).fillna("").astype(object)))
 
 
 def _check_names(written: pd.Series, paths: pd.Series) -> None:
@@ -86,7 +88,7 @@ def split_off_training(catalog: Catalog, seed: int = 0) -> Catalog:
     note = (
         f"one of {folds} parts of training, drawn by seed {seed}, is the {missing[0]} split, which is not there: {how}"
     )
-    return dataclasses.replace(catalog, tracks=tracks.assign(split=split), notes=(*catalog.notes, note))
+    return dataclasses.replace(catalog, tracks=tracks.assign(split=split.astype(object)), notes=(*catalog.notes, note))
 
 
 def assign_splits(tracks: pd.DataFrame, labels: pd.Series, seed: int = 0) -> tuple[pd.Series, str]:

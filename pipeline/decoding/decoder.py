@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -86,11 +86,15 @@ class Decoder:
         summary: a few words for the help of a command.
         is_graph_native: whether it is a `GraphDecoder`. A graph of such a decoder can be sent to other processes, so a
             data service can decode with it.
+        check_package: raises ValueError if a package that the decoder requires is not installed. It imports neither the
+            package nor TensorFlow. May be called with two texts for the message: what the decoder is required for, and
+            what does without it.
     """
 
     module: str
     summary: str
     is_graph_native: bool = False
+    check_package: Callable[..., None] = lambda *_: None
 
     def load(self) -> Any:
         """Imports the decoder's module, which may take seconds, and returns it."""

@@ -5,10 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.decoding.decoder import Decoder
+from pipeline.decoding.tfio_package import require_tensorflow_io
 
 DECODERS: dict[str, Decoder] = {
     "soundfile": Decoder("soundfile_decoder", "every format, exact, fast"),
-    "tfio": Decoder("tfio_decoder", "MP3s by graph ops alone, several times slower", is_graph_native=True),
+    "tfio": Decoder(
+        "tfio_decoder",
+        "MP3s by graph ops alone, several times slower; requires tensorflow-io (Python 3.11, 3.12)",
+        is_graph_native=True,
+        check_package=require_tensorflow_io,
+    ),
 }
 DEFAULT_DECODER = "soundfile"
 # The decoder of a data service, unless another one is chosen.

@@ -308,5 +308,7 @@ def _mean(total: np.ndarray, channels: int) -> np.ndarray:
     """Returns the mean of the channels as a new array, from their sum, after checking the samples."""
     waveform = total * np.float32(1 / channels)
     if len(waveform) and not max(waveform.max(), -waveform.min()) <= MAX_SAMPLE:  # also where one is not a number
-        raise DecodeError(f"holds samples that are no sound: not finite, or larger than {MAX_SAMPLE:g} (full scale is 1)")
+        raise DecodeError(
+            f"holds samples that are no sound: not finite, or larger than {MAX_SAMPLE:g} (full scale is 1)"
+        )
     return waveform

@@ -15,13 +15,10 @@ import tensorflow as tf
 
 from pipeline import windows
 from pipeline.decoding.resample import resample
+from pipeline.decoding.tfio_package import MissingOpsError, require_tensorflow_io
 from pipeline.mp3 import frames as mp3_frames
 from pipeline.mp3.header_ops import Stream, byte_place, next_frame, read_stream
 from pipeline.storage.record_ops import is_in_record, read_record
-
-
-class MissingOpsError(ValueError):
-    """tensorflow-io's native library cannot be loaded."""
 
 
 def load_ops() -> Any:
@@ -35,11 +32,12 @@ def load_ops() -> Any:
     Raises:
         MissingOpsError: the package is missing, or does not fit the installed TensorFlow.
     """
+    require_tensorflow_io()
     try:
         from tensorflow_io.python.ops import core_ops
 
         core_ops.io_audio_decode_mp3  # noqa: B018
-    # A missing package, one without the op, no library for this platform, one of another TensorFlow: each its own way.
+    # A damaged package, one without the op, no library for this platform, one of another TensorFlow: each its own way.
     except (ImportError, AttributeError, NotImplementedError, tf.errors.OpError) as error:
         raise MissingOpsError(
             f"expected tensorflow-io of the version that fits TensorFlow {tf.__version__} (0.37.1 for 2.16 and 2.17), "

@@ -3,6 +3,7 @@
 import pytest
 from absl import flags
 from absl.testing import flagsaver
+from support.tensorflow_io import needs_tensorflow_io
 
 from experiments import settings, settings_flags
 from experiments.builders.model import build_model
@@ -57,6 +58,7 @@ def test_recipe_of_a_recipe_and_unknown_names():
         parse("--recipe=rock_hipop")
 
 
+@needs_tensorflow_io
 def test_a_data_service_implies_the_decoder_that_it_can_run():
     assert parse("--data_service=grpc://there:5050").decoder == "tfio"
     assert parse().decoder == "soundfile"

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from support.tensorflow_io import HAS_TENSORFLOW_IO
 from tqdm import tqdm
 
 from fuzz.registry import TARGETS
@@ -34,6 +35,9 @@ def main() -> int:
     parser.add_argument("--input", type=Path, help="try this file alone, in this process, with one --target")
     options = parser.parse_args()
     names = options.target or [name for name, target in TARGETS.items() if target.inputs]
+    if "decode_tfio" in names and not HAS_TENSORFLOW_IO:
+        print("decode_tfio: left out, tensorflow-io has no release for this Python")
+        names.remove("decode_tfio")
     if options.input:
         if len(names) != 1:
             parser.error("expected one --target beside --input")

@@ -17,6 +17,7 @@ from PIL import Image
 from support.audio import music, write_mp3
 from support.places import ROOT, shared
 from support.scripts import run_script
+from support.tensorflow_io import needs_tensorflow_io
 
 from experiments.prediction.exported import load_exported
 from experiments.prediction.output import _timeline_path
@@ -144,7 +145,12 @@ def test_timelines(exported, small_run, tmp_path: Path):
     assert len(_timeline_path(folder, "ж" * 300 + ".mp3").name.encode()) < 255
     with Image.open(plot) as image:
         assert min(image.size) > 300
-    refused = run_script("predict", f"--saved_model={exported['mp3']}", "--timeline", clip, cwd=tmp_path, check=False)
+
+
+@needs_tensorflow_io
+def test_timeline_needs_a_model_of_waveforms(exported, clips, tmp_path: Path):
+    flags = [f"--saved_model={exported['mp3']}", "--timeline", str(clips[0])]
+    refused = run_script("predict", *flags, cwd=tmp_path, check=False)
     assert refused.returncode == 1 and "error: expected a model of waveforms for --timeline" in refused.stderr
     assert not (tmp_path / "timelines").exists()
 
@@ -156,6 +162,7 @@ def test_timeline_of_many_labels_and_strange_names(tmp_path: Path, rng):
     assert (tmp_path / "t.png").stat().st_size > 5000
 
 
+@needs_tensorflow_io
 def test_mp3_model_names_what_it_cannot_read(exported, small_run, tmp_path: Path):
     table = pd.read_csv(small_run / "predictions.csv")
     (tmp_path / "bad.mp3").write_bytes(b"bad")

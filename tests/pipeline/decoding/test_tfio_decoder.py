@@ -8,6 +8,7 @@ import scipy.signal
 import tensorflow as tf
 from support.audio import count_frames, music, without_length_tag, write_mp3
 from support.places import shared
+from support.tensorflow_io import HAS_TENSORFLOW_IO, needs_tensorflow_io
 
 from pipeline.dataset import eval_dataset, train_dataset
 from pipeline.decoding import tfio_decoder
@@ -16,10 +17,10 @@ from pipeline.failures import FailureLedger
 from pipeline.mp3 import frames as mp3_frames
 from pipeline.mp3.header_ops import read_stream
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, needs_tensorflow_io]
 
 BYTES = [tf.TensorSpec([], tf.string)]
-decode = tf.function(tfio_decoder.decode_mp3, input_signature=BYTES, autograph=False)
+decode = HAS_TENSORFLOW_IO and tf.function(tfio_decoder.decode_mp3, input_signature=BYTES, autograph=False)
 find = tf.function(read_stream, input_signature=BYTES, autograph=False)
 
 

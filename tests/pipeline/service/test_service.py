@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from support.tensorflow_io import needs_tensorflow_io
 
 from experiments.builders import training_data as streams
 from experiments.settings import Settings, differences
@@ -244,6 +245,7 @@ def assert_equal_passes(served, own):
 OWN = Settings(decoder="tfio", sample_rate_hz=8000, crop_seconds=0.5, crops_per_clip=2, batch_size=3)
 
 
+@needs_tensorflow_io
 def test_served_batches_are_those_of_a_run_without(running: Service, clips, tmp_path: Path, capsys):
     served = dataclasses.replace(OWN, data_service=running.address)
     assert not differences(OWN, served), "a run must be able to go on without the service"
@@ -259,6 +261,7 @@ def test_served_batches_are_those_of_a_run_without(running: Service, clips, tmp_
     )
 
 
+@needs_tensorflow_io
 def test_killed_processes_change_nothing_and_are_started_again(running: Service, clips, capsys):
     """Whole clips this time."""
     own = dataclasses.replace(OWN, crop_seconds=0.0, crops_per_clip=4)
@@ -284,6 +287,7 @@ def test_killed_processes_change_nothing_and_are_started_again(running: Service,
     check_service(running.address, timeout_seconds=120)
 
 
+@needs_tensorflow_io
 def test_a_wrong_address_is_one_message_in_time(running: Service):
     (port,) = service.free_ports(1)
     with pytest.raises(ServiceError, match=r"none answered within 0 s \(Connection refused\)"):
