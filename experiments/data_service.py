@@ -18,23 +18,26 @@ import sys
 from absl import flags
 
 from experiments import console
+from experiments.flag_types import define_number, define_path
 
 _ROLE = flags.DEFINE_enum("role", None, ("dispatcher", "worker"), "dispatcher: one; worker: any number.", required=True)
-_PORT = flags.DEFINE_integer(
+_PORT = define_number(
     "port",
     0,
     "Port of the dispatcher (default 5050), or of the first of this machine's workers, the others following it (default: "
     "free ones).",
+    minimum=0,
+    maximum=65_535,
 )
 _DISPATCHER = flags.DEFINE_string("dispatcher", "", "worker: the dispatcher's host:port.")
-_WORKERS = flags.DEFINE_integer("workers", 1, "worker: how many to run on this machine.", lower_bound=1)
+_WORKERS = define_number("workers", 1, "worker: how many to run on this machine.", minimum=1, limit=1024)
 _HOST = flags.DEFINE_string(
     "host",
     "",
     "worker: name or address under which trainers reach this machine. Default: its own name, or localhost beside a "
     "dispatcher on localhost.",
 )
-_WORK_DIR = flags.DEFINE_string(
+_WORK_DIR = define_path(
     "work_dir",
     "",
     "dispatcher: folder of its journal, from which it goes on after a restart. Default: a temporary one, which serves "

@@ -139,7 +139,7 @@ def run_trials(trials: Sequence[Trial]) -> dict[Trial, str]:
         error = _check_trial(trial, catalog)
         if error:
             failed[trial] = error
-        elif Run(trial.run_dir).is_finished:
+        elif Run(trial.run_dir).is_finished_with(trial.settings):
             finished.append(trial)
     waiting = [trial for trial in trials if trial not in failed and trial not in finished]
     print(f"{len(trials)} runs: {len(finished)} finished already, {len(waiting)} to train", flush=True)

@@ -11,6 +11,7 @@ DECODERS: dict[str, Decoder] = {
     "tfio": Decoder("tfio_decoder", "MP3s by graph ops alone, several times slower", is_graph_native=True),
 }
 DEFAULT_DECODER = "soundfile"
+MAX_WORKERS = 1024  # parallel decodes: more than any machine has cores
 # The decoder of a data service, unless another one is chosen.
 SERVICE_DECODER = next(name for name, decoder in DECODERS.items() if decoder.is_graph_native)
 
