@@ -17,13 +17,14 @@ import matplotlib
 from pipeline.storage.atomic import atomic_write
 
 matplotlib.use("Agg")
-logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # it tells of each font of another weight
 
 from matplotlib import font_manager
 from matplotlib import pyplot as plt
 from matplotlib.axis import Axis
 from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
+
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # it tells of each font of another weight
 
 _NO_GLYPH = "\N{WHITE SQUARE}"
 # What no font draws, and what need not be drawn: control characters, stand-ins for bytes of a file name that is not text,

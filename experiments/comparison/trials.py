@@ -117,7 +117,9 @@ def fix_splits(settings: Settings, seeds: Sequence[int], output_dir: Path) -> Se
     tracks = load_catalog(dataclasses.replace(settings, seed=seeds[0])).tracks
     output_dir.mkdir(parents=True, exist_ok=True)
     with atomic_write(output_dir / _CLIPS_FILE) as temporary:
-        tracks.assign(path=[str(Path(path).absolute()) for path in tracks["path"]]).to_csv(temporary, index=False)
+        tracks.assign(path=[str(Path(path).absolute()) for path in tracks["path"]]).to_csv(
+            temporary, index=False, errors="surrogateescape"
+        )
     print(f"every seed has the split of seed {seeds[0]}: {output_dir / _CLIPS_FILE}")
     return dataclasses.replace(settings, dataset="csv", data_dir=str((output_dir / _CLIPS_FILE).absolute()), genres=())
 

@@ -113,7 +113,10 @@ def _decode_batch(
         try:
             waveform, error = module.decode_crop(os.fsdecode(path), sample_rate_hz, crop_samples, float(position)), b""
         except DecodeError as failure:
-            waveform, error = np.zeros(crop_samples or 1, np.float32), str(failure).encode()
+            waveform, error = (
+                np.zeros(crop_samples or 1, np.float32),
+                str(failure).encode(errors="surrogateescape"),
+            )  # it may name the file
         waveforms.append(waveform)
         errors.append(error)
     longest = max(len(waveform) for waveform in waveforms)  # they differ for whole clips only
