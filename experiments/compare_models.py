@@ -67,8 +67,10 @@ def _parse_seeds(values: list[str]) -> list[int]:
         seeds = [int(value) for value in values]
     except ValueError:
         seeds = []
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise ValueError(f"expected --seeds as different whole numbers from 0, received {','.join(values)!r}")
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**32:
+        raise ValueError(
+            f"expected --seeds as different whole numbers from 0 to 2^32 - 1, received {','.join(values)!r}"
+        )
     return seeds
 
 

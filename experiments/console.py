@@ -95,6 +95,8 @@ def _parse_flags(arguments: list[str]) -> list[str]:
     try:
         return flags.FLAGS(arguments)
     except flags.Error as error:
+        if missing := re.search(r"Flag --(\w+) must have a value other than None", str(error)):
+            error = flags.Error(f"expected --{missing[1]}, received none; --help says what it is")
         hint = "; --help lists the flags" * isinstance(error, flags.UnrecognizedFlagError)
         print(f"error: {error}{hint}", file=sys.stderr)
         sys.exit(1)
