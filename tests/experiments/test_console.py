@@ -48,7 +48,8 @@ def test_any_text_can_be_shown(environment: dict[str, str], shown: bytes):
 def test_a_reader_that_goes_away_ends_a_command_quietly(lines: int, ending: str):
     process = run(lines, ending)
     process.stdout.close()
-    assert process.stderr.read().count(b"\n") == 1, "the script's own line"
+    with process.stderr as stderr:
+        assert stderr.read().count(b"\n") == 1, "the script's own line"
     assert process.wait() == 141
 
 
@@ -59,10 +60,6 @@ def test_a_full_disk_is_an_error():
 
 
 def test_closed_standard_output():
-    process = run(3, stdout=None, PYTHONUTF8="1")
-    command = 'exec "$@" >&-'
-    process.communicate()
-    result = subprocess.run(
-        ["/bin/sh", "-c", command, "sh", sys.executable, "-c", SCRIPT, "3", "end"], cwd=ROOT, capture_output=True
-    )
+    command = ["/bin/sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-c", SCRIPT, "3", "end"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True)
     assert result.returncode == 0 and b"Traceback" not in result.stderr

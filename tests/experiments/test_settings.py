@@ -88,7 +88,7 @@ def test_flags_show_and_have_the_same_ranges():
     assert values["label_smoothing"].help.endswith("Range: at least 0 and below 1.")
     with pytest.raises(
         flags.IllegalFlagValueError,
-        match="^expected batch_size of at least 1, received 0; choose another --batch_size$",
+        match=r"^expected batch_size of at least 1, received 0; choose another --batch_size$",
     ):
         values(["program", "--batch_size=0"])
     values(["program", "--batch_size=2"])
