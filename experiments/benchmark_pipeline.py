@@ -13,17 +13,18 @@ from pathlib import Path
 from absl import flags
 
 from experiments import console, settings_flags
+from experiments.flag_types import define_number, define_path
 
 settings_flags.define_flags("data", "features", "training")
-_OUTPUT_DIR = flags.DEFINE_string("output_dir", "benchmark", "Where benchmark.json and benchmark.png go.")
+_OUTPUT_DIR = define_path("output_dir", "benchmark", "Where benchmark.json and benchmark.png go.")
 _PEERS = flags.DEFINE_bool("peers", False, "Also measure what could be used instead; each needs its package.")
 _STAGES = flags.DEFINE_bool("stages", False, "Also measure each stage: read, decode, mono, resample … training step.")
 _TRAIN_STEP = flags.DEFINE_bool(
     "train_step", False, "Also train: does a step wait for data, and how long does the first epoch take?"
 )
-_CLIPS = flags.DEFINE_integer("clips", 200, "Clips at most, spread over the data set.", lower_bound=1)
-_ROUNDS = flags.DEFINE_integer("rounds", 4, "How often each clip occurs in a pass of a fast row.", lower_bound=1)
-_REPEATS = flags.DEFINE_integer("repeats", 5, "Passes of each row, of which the median counts.", lower_bound=1)
+_CLIPS = define_number("clips", 200, "Clips at most, spread over the data set.", minimum=1, limit=1_000_000)
+_ROUNDS = define_number("rounds", 4, "How often each clip occurs in a pass of a fast row.", minimum=1, limit=10_000)
+_REPEATS = define_number("repeats", 5, "Passes of each row, of which the median counts.", minimum=1, limit=10_000)
 
 
 def main(argv: list[str]) -> None:

@@ -20,7 +20,9 @@ from typing import Any
 from absl import flags
 
 from experiments import console, settings_flags
+from experiments.flag_types import define_path
 from experiments.settings import fields
+from pipeline.storage.folder_lock import locked_folder
 
 settings_flags.define_flags("data", "features", "training")
 _MODELS = flags.DEFINE_list("models", None, "Names of models; the first is what the others are compared with.")
@@ -28,7 +30,7 @@ _SEEDS = flags.DEFINE_list("seeds", "0,1,2", "Seeds, instead of --seed.")
 _SWEEP = flags.DEFINE_string(
     "sweep", "", "A setting and its values, such as n_mels=64,96,128 or frontend=log_mel,pcen: every model with each."
 )
-_OUTPUT_DIR = flags.DEFINE_string("output_dir", "comparisons/latest", "Where runs and comparison go.")
+_OUTPUT_DIR = define_path("output_dir", "comparisons/latest", "Where runs and comparison go.")
 
 
 def main(argv: list[str]) -> None:
@@ -46,10 +48,13 @@ def main(argv: list[str]) -> None:
     models = [name.strip() for name in _MODELS.value or ()]
     output_dir = Path(_OUTPUT_DIR.value)
     trials.check_models(models)
-    settings = trials.fix_splits(settings_flags.settings_from_flags(flags.FLAGS), seeds, output_dir)
-    every = trials.list_trials(settings, models, seeds, output_dir, sweep)
-    failed = trials.run_trials(every)
-    table = comparison.write_comparison(every, failed, output_dir)
+    settings = settings_flags.settings_from_flags(flags.FLAGS)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    with locked_folder(output_dir, "comparison", "let it end, stop it, or choose another --output_dir"):
+        settings = trials.fix_splits(settings, seeds, output_dir)
+        every = trials.list_trials(settings, models, seeds, output_dir, sweep)
+        failed = trials.run_trials(every)
+        table = comparison.write_comparison(every, failed, output_dir)
     print(comparison.format_comparison(table))
     print(f"written to {output_dir}")
     if failed:
@@ -62,8 +67,10 @@ def _parse_seeds(values: list[str]) -> list[int]:
         seeds = [int(value) for value in values]
     except ValueError:
         seeds = []
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise ValueError(f"expected --seeds as different whole numbers from 0, received {','.join(values)!r}")
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**32:
+        raise ValueError(
+            f"expected --seeds as different whole numbers from 0 to 2^32 - 1, received {','.join(values)!r}"
+        )
     return seeds
 
 
@@ -77,7 +84,7 @@ def _parse_sweep(text: str) -> tuple[str, list[Any]]:
     parser = flags.FLAGS[name].parser
     try:
         parsed = [parser.parse(value.strip()) for value in values.split(",")]
-    except ValueError as error:
+    except (ValueError, flags.Error) as error:
         raise ValueError(
             f"expected --sweep=NAME=VALUE,VALUE,… with values of --{name}, received {text!r}: {error}"
         ) from None

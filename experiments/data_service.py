@@ -18,24 +18,28 @@ import sys
 from absl import flags
 
 from experiments import console
+from experiments.flag_types import define_number, define_path
 from pipeline.decoding.registry import DECODERS, SERVICE_DECODER
 
+_LAST_PORT = 65_535
 _ROLE = flags.DEFINE_enum("role", None, ("dispatcher", "worker"), "dispatcher: one; worker: any number.", required=True)
-_PORT = flags.DEFINE_integer(
+_PORT = define_number(
     "port",
     0,
     "Port of the dispatcher (default 5050), or of the first of this machine's workers, the others following it (default: "
     "free ones).",
+    minimum=0,
+    maximum=_LAST_PORT,
 )
 _DISPATCHER = flags.DEFINE_string("dispatcher", "", "worker: the dispatcher's host:port.")
-_WORKERS = flags.DEFINE_integer("workers", 1, "worker: how many to run on this machine.", lower_bound=1)
+_WORKERS = define_number("workers", 1, "worker: how many to run on this machine.", minimum=1, limit=1024)
 _HOST = flags.DEFINE_string(
     "host",
     "",
     "worker: name or address under which trainers reach this machine. Default: its own name, or localhost beside a "
     "dispatcher on localhost.",
 )
-_WORK_DIR = flags.DEFINE_string(
+_WORK_DIR = define_path(
     "work_dir",
     "",
     "dispatcher: folder of its journal, from which it goes on after a restart. Default: a temporary one, which serves "
@@ -57,8 +61,16 @@ def main(argv: list[str]) -> None:
             print(f"train with --data_service=grpc://{socket.gethostname()}:{port}", flush=True)
         else:
             host, colon, port_text = _DISPATCHER.value.rpartition(":")
-            if not colon or not port_text.isdigit():
-                raise ValueError(f"expected --dispatcher=host:port, received {_DISPATCHER.value!r}")
+            if not colon or not port_text.isdecimal() or not 1 <= int(port_text) <= _LAST_PORT:
+                raise ValueError(
+                    f"expected --dispatcher=host:port with a port between 1 and {_LAST_PORT}, received "
+                    f"{_DISPATCHER.value!r}"
+                )
+            if _PORT.value + _WORKERS.value - 1 > _LAST_PORT:
+                raise ValueError(
+                    f"expected a port of at most {_LAST_PORT} for each of {_WORKERS.value} workers, received "
+                    f"--port={_PORT.value}; choose another --port"
+                )
             own_name = _HOST.value or ("localhost" if host in ("localhost", "127.0.0.1", "[::1]") else socket.getfqdn())
             ports = service.free_ports(_WORKERS.value)
             if _PORT.value:

@@ -5,14 +5,14 @@
 It prints the process ids: kill -9 a worker or the dispatcher in the middle, and the training ends with the same weights.
 """
 
-from absl import flags
-
 from experiments import console
+from experiments.flag_types import define_number, define_path
+from experiments.settings import MAX_EPOCHS
 from pipeline.decoding.registry import DECODERS, SERVICE_DECODER
 
-_DATA_DIR = flags.DEFINE_string("data_dir", "data/demo", "The demo set; it is made if it is not there.")
-_OUTPUT_DIR = flags.DEFINE_string("output_dir", "runs/demo_distributed", "Run directory: new, or to continue.")
-_EPOCHS = flags.DEFINE_integer("epochs", 3, "Passes over the training clips.", lower_bound=1)
+_DATA_DIR = define_path("data_dir", "data/demo", "The demo set; it is made if it is not there.")
+_OUTPUT_DIR = define_path("output_dir", "runs/demo_distributed", "Run directory: new, or to continue.")
+_EPOCHS = define_number("epochs", 3, "Passes over the training clips.", minimum=1, limit=MAX_EPOCHS)
 
 
 def main(argv: list[str]) -> None:

@@ -15,14 +15,15 @@ from absl import flags
 from tqdm import tqdm
 
 from experiments import console
+from experiments.flag_types import define_number, define_path
 from pipeline.download.fma import AUDIO, BASE_URL, Step, carry_out, choose_archives, gib, plan, some
-from pipeline.download.folder_lock import lock_folder
+from pipeline.storage.folder_lock import locked_folder
 
 _SUBSET = flags.DEFINE_enum("subset", "small", list(AUDIO), "Which clips; each subset includes the smaller ones.")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Where to put archives and folders.", required=True)
+_DATA_DIR = define_path("data_dir", None, "Where to put archives and folders.", required=True)
 _METADATA_ONLY = flags.DEFINE_bool("metadata_only", False, "Fetch the tables and no audio.")
 _BASE_URL = flags.DEFINE_string("base_url", BASE_URL, "The server's folder: FMA's own, or a mirror's.")
-_SHA1SUMS = flags.DEFINE_string(
+_SHA1SUMS = define_path(
     "sha1sums", None, "For a mirror that has packed its own archives: a file with their SHA-1, as sha1sum writes it."
 )
 _KEEP_ARCHIVES = flags.DEFINE_bool(
@@ -34,11 +35,20 @@ _KEEP_ARCHIVES = flags.DEFINE_bool(
 _VERIFY_FILES = flags.DEFINE_bool(
     "verify_files", False, "Compare the SHA-1 of files that are there, not the size alone."
 )
-_RETRIES = flags.DEFINE_integer(
-    "retries", 20, "Attempts in a row that bring nothing new before giving up; 20 take a quarter of an hour.", 0
+_RETRIES = define_number(
+    "retries",
+    20,
+    "Attempts in a row that bring nothing new before giving up; 20 take a quarter of an hour.",
+    minimum=0,
+    limit=1_000_000,
 )
-_STALL_SECONDS = flags.DEFINE_float(
-    "stall_seconds", 60, "A connection slower than 1 KiB a second over this time is opened anew.", 1e-3
+_STALL_SECONDS = define_number(
+    "stall_seconds",
+    60.0,
+    "A connection slower than 1 KiB a second over this time is opened anew.",
+    float,
+    minimum=1e-3,
+    limit=86_400,
 )
 
 
@@ -78,24 +88,24 @@ def main(argv: list[str]) -> None:
     data_dir = Path(_DATA_DIR.value)
     data_dir.mkdir(parents=True, exist_ok=True)
     bar = _Bar()
-    lock_folder(data_dir, bar.say)
-    steps = plan(archives, data_dir, base_url, _VERIFY_FILES.value, bar)
-    for step in steps:
-        bar.say(_intention(step, base_url))
-    for step in steps:
-        carry_out(
-            step,
-            base_url,
-            _KEEP_ARCHIVES.value,
-            bar,
-            bar.say,
-            _RETRIES.value,
-            _STALL_SECONDS.value,
-        )
-    if not _METADATA_ONLY.value:
-        bar.say(
-            f"try it: python -m experiments.probe_audio --dataset=fma --data_dir={data_dir} --subset={_SUBSET.value}"
-        )
+    with locked_folder(data_dir, "download", say=bar.say):
+        steps = plan(archives, data_dir, base_url, _VERIFY_FILES.value, bar)
+        for step in steps:
+            bar.say(_intention(step, base_url))
+        for step in steps:
+            carry_out(
+                step,
+                base_url,
+                _KEEP_ARCHIVES.value,
+                bar,
+                bar.say,
+                _RETRIES.value,
+                _STALL_SECONDS.value,
+            )
+        if not _METADATA_ONLY.value:
+            bar.say(
+                f"try it: python -m experiments.probe_audio --dataset=fma --data_dir={data_dir} --subset={_SUBSET.value}"
+            )
 
 
 def _intention(step: Step, base_url: str) -> str:

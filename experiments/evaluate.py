@@ -13,11 +13,12 @@ from pathlib import Path
 from absl import flags
 
 from experiments import console, settings, settings_flags
+from experiments.flag_types import define_path
 
 settings_flags.define_flags("data")
-_RUN_DIR = flags.DEFINE_string("run_dir", "runs/latest", "Run directory that train wrote.")
+_RUN_DIR = define_path("run_dir", "runs/latest", "Run directory that train wrote.")
 _SPLIT = flags.DEFINE_enum("split", "test", ("training", "validation", "test", "all"), "Clips to evaluate.")
-_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Where to write; default: <run_dir>/evaluation_<split>.")
+_OUTPUT_DIR = define_path("output_dir", None, "Where to write; default: <run_dir>/evaluation_<split>.")
 
 
 def main(argv: list[str]) -> None:

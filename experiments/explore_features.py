@@ -17,9 +17,10 @@ from pathlib import Path
 from absl import flags
 
 from experiments import console, settings_flags
+from experiments.flag_types import define_path
 
 settings_flags.define_flags("data", "features")
-_OUTPUT_DIR = flags.DEFINE_string("output_dir", "features", "Where to write.")
+_OUTPUT_DIR = define_path("output_dir", "features", "Where to write.")
 _SPLIT = flags.DEFINE_enum("split", "training", ("training", "validation", "test", "all"), "Clips to explore.")
 _VECTOR = flags.DEFINE_enum(
     "vector",

@@ -12,9 +12,10 @@ from pathlib import Path
 from absl import flags
 
 from experiments import console
+from experiments.flag_types import define_path
 
-_RUN_DIR = flags.DEFINE_string("run_dir", "runs/latest", "Run directory that train wrote.")
-_EXPORT_DIR = flags.DEFINE_string("export_dir", None, "The SavedModel to write.", required=True)
+_RUN_DIR = define_path("run_dir", "runs/latest", "Run directory that train wrote.")
+_EXPORT_DIR = define_path("export_dir", None, "The SavedModel to write.", required=True)
 _OTHERS = {
     "mp3": flags.DEFINE_bool("mp3", False, "Also <export_dir>-mp3, a SavedModel of MP3 bytes; needs tensorflow-io."),
     "tflite": flags.DEFINE_bool("tflite", False, "Also <export_dir>.tflite, of TFLite's built-in operations."),

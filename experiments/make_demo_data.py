@@ -6,13 +6,12 @@ The clips are made by a program, the artists are made up: good for trying the co
 Takes under a minute; the same seed gives the same bytes. One file is broken on purpose, to show the failure ledger.
 """
 
-from absl import flags
-
 from experiments import console
+from experiments.flag_types import define_number, define_path
 from pipeline.demo.dataset import write_demo_data
 
-_DATA_DIR = flags.DEFINE_string("data_dir", "data/demo", "Where to write it: a new folder.")
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the music.")
+_DATA_DIR = define_path("data_dir", "data/demo", "Where to write it: a new folder.")
+_SEED = define_number("seed", 0, "Seed of the music.", minimum=0, maximum=2**32 - 1)
 
 
 def main(argv: list[str]) -> None:

@@ -12,12 +12,15 @@ whose size has changed since is packed again. --verify reads the shards and comp
 from absl import flags
 
 from experiments import console, settings_flags
+from experiments.flag_types import define_number, define_path
 
 settings_flags.define_flags("data")
-_OUTPUT_DIR = flags.DEFINE_string("output_dir", "data/records", "Where the shards are, or will be.")
-_NUM_SHARDS = flags.DEFINE_integer("num_shards", 16, "Number of shards; 100 MB to 1 GB a shard is usual.")
+_OUTPUT_DIR = define_path("output_dir", "data/records", "Where the shards are, or will be.")
+_NUM_SHARDS = define_number(
+    "num_shards", 16, "Number of shards; 100 MB to 1 GB a shard is usual.", minimum=1, limit=99_999
+)
 _VERIFY = flags.DEFINE_bool("verify", False, "Pack nothing: check what is in --output_dir.")
-flags.DEFINE_integer("seed", 0, "Of the splits, where the data set gives none.")
+define_number("seed", 0, "Of the splits, where the data set gives none.", minimum=0, maximum=2**32 - 1)
 # What decides which clips are packed.
 _SOURCE = ("dataset", "data_dir", "subset", "genres", "keep_known_bad_clips", "multi_label", "probe_csv", "seed")
 

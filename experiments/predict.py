@@ -16,11 +16,12 @@ from pathlib import Path
 from absl import flags
 
 from experiments import console
+from experiments.flag_types import define_path
 from pipeline.decoding.registry import DECODERS, DEFAULT_DECODER
 
 FORMATS = ("table", "csv", "json")
 
-_SAVED_MODEL = flags.DEFINE_string(
+_SAVED_MODEL = define_path(
     "saved_model",
     None,
     "What export_saved_model wrote: a SavedModel (also of MP3s), or a .tflite or .onnx file.",
@@ -30,10 +31,10 @@ _DECODER = flags.DEFINE_enum("decoder", DEFAULT_DECODER, tuple(DECODERS), "As fo
 _FORMAT = flags.DEFINE_enum(
     "format", None, FORMATS, "How to write the predictions; default: as the ending of --output says, else a table."
 )
-_OUTPUT = flags.DEFINE_string("output", None, "File to write to; default: the terminal.")
+_OUTPUT = define_path("output", None, "File to write to; default: the terminal.")
 _TIMELINE = flags.DEFINE_bool("timeline", False, "Also plot each file's genres over time, and add them to JSON.")
-_TIMELINE_DIR = flags.DEFINE_string("timeline_dir", "timelines", "Folder of those plots.")
-_LEFT_OUT = flags.DEFINE_string(
+_TIMELINE_DIR = define_path("timeline_dir", "timelines", "Folder of those plots.")
+_LEFT_OUT = define_path(
     "left_out", None, "CSV to write (path, reason): what the folders hold that is not predicted. Default: counts alone."
 )
 

@@ -9,9 +9,10 @@ stopped; a finished one is brought up to date. Give the file to training as --pr
 from absl import flags
 
 from experiments import console, settings_flags
+from experiments.flag_types import define_path
 
 settings_flags.define_flags("data")
-_OUTPUT = flags.DEFINE_string("output", "probe.csv", "The CSV to write.")
+_OUTPUT = define_path("output", "probe.csv", "The CSV to write.")
 
 
 def main(argv: list[str]) -> None:

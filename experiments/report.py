@@ -13,12 +13,17 @@ from pathlib import Path
 from absl import flags
 
 from experiments import console
+from experiments.flag_types import define_number, define_path
 
-_RUN_DIR = flags.DEFINE_string("run_dir", "runs/latest", "Run directory that train wrote.")
-_OUTPUT = flags.DEFINE_string("output", None, "The page to write; default: <run_dir>/report.html.")
+_RUN_DIR = define_path("run_dir", "runs/latest", "Run directory that train wrote.")
+_OUTPUT = define_path("output", None, "The page to write; default: <run_dir>/report.html.")
 _EMBED_AUDIO = flags.DEFINE_bool("embed_audio", False, "Put the misclassified clips' files into the page.")
-_MAX_CLIPS = flags.DEFINE_integer(
-    "max_clips", 1000, "Most clips to show, the most confident errors first. A page has about 30 kB a clip."
+_MAX_CLIPS = define_number(
+    "max_clips",
+    1000,
+    "Most clips to show, the most confident errors first. A page has about 30 kB a clip.",
+    minimum=1,
+    limit=1_000_000,
 )
 
 

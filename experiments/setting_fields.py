@@ -18,12 +18,15 @@ class Range:
         maximum: the largest of them.
         above: a bound that they are larger than.
         below: a bound that they are smaller than.
+        limit: the largest number that is taken for meant, where any that makes sense may be chosen. More is a slip, such
+            as a digit too many, which would fill the memory or take for ever. It is named only when it is exceeded.
     """
 
     minimum: float | None = None
     maximum: float | None = None
     above: float | None = None
     below: float | None = None
+    limit: float | None = None
 
     def __str__(self) -> str:
         if self.minimum is not None and self.maximum is not None:
@@ -40,8 +43,23 @@ class Range:
             and (self.below is None or value < self.below)
         )
 
+    def unmet(self, value: float) -> str:
+        """What is expected, in words such as "of at least 1", if a number does not fit; otherwise ""."""
+        if not -math.inf < value < math.inf:
+            return f"as a finite number {self}".rstrip()
+        if value not in self:
+            return str(self)
+        return f"of at most {self.limit}" if self.limit is not None and value > self.limit else ""
 
-def setting(default: Any, group: str, help_text: str, choices: tuple[str, ...] = (), **bounds: float) -> Any:
+
+def setting(
+    default: Any,
+    group: str,
+    help_text: str,
+    choices: tuple[str, ...] = (),
+    is_path: bool = False,
+    **bounds: float,
+) -> Any:
     """Declares a field of `Settings`.
 
     Args:
@@ -49,15 +67,17 @@ def setting(default: Any, group: str, help_text: str, choices: tuple[str, ...] =
         group: "data", "features" or "training": scripts define the flags of a group together.
         help_text: of its flag.
         choices: the texts that it may have; empty: any.
+        is_path: whether it is the path of a file or folder.
         **bounds: of the numbers that it may have, as in `Range`.
     """
-    metadata = {"group": group, "help": help_text, "choices": choices, "range": Range(**bounds)}
+    metadata = {
+        "group": group,
+        "help": help_text,
+        "choices": choices,
+        "is_path": is_path,
+        "range": Range(**bounds),
+    }
     return dataclasses.field(default=default, metadata=metadata)
-
-
-def range_text(field: dataclasses.Field) -> str:
-    """The range of a setting in words, such as "of at least 1"; "" if it has none."""
-    return str(field.metadata["range"])
 
 
 def unmet(field: dataclasses.Field, value: Any) -> str:
@@ -75,7 +95,4 @@ def unmet(field: dataclasses.Field, value: Any) -> str:
         return f"as {field.type}"
     if kind not in ("int", "float"):
         return ""
-    bounds = field.metadata["range"]
-    if isinstance(value, float) and not math.isfinite(value):
-        return f"as a finite number {bounds}".rstrip()
-    return "" if value in bounds else str(bounds)
+    return field.metadata["range"].unmet(value)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 from experiments.setting_fields import setting, unmet
 from pipeline.catalogs.registry import SOURCES, data_dir_help
-from pipeline.decoding.registry import DECODERS, DEFAULT_DECODER, SERVICE_DECODER, decoder_help
+from pipeline.decoding.registry import DECODERS, DEFAULT_DECODER, MAX_WORKERS, SERVICE_DECODER, decoder_help
+from pipeline.windows import MAX_CROP_SECONDS
 
+MAX_EPOCHS = 1_000_000
+_MAX_RATE_HZ = 384_000  # the highest that audio hardware uses
+_MAX_DB = 200  # more than between the quietest and the loudest sound that 24 bits hold
 FRONT_ENDS = ("log_mel", "trainable_mel", "pcen", "leaf")  # as in `layers.front_ends.registry`, which loads TensorFlow
 
 
@@ -22,7 +28,7 @@ class Settings:
     """
 
     dataset: str = setting("demo", "data", "Kind of data set.", tuple(SOURCES))
-    data_dir: str = setting("data/demo", "data", data_dir_help())
+    data_dir: str = setting("data/demo", "data", data_dir_help(), is_path=True)
     subset: str = setting("small", "data", "fma: small, medium, large or full; each includes the smaller ones.")
     genres: tuple[str, ...] = setting(
         (), "data", "Labels to keep, by name (fma: or id, sub-genres too), comma-separated. Empty: every label."
@@ -31,7 +37,9 @@ class Settings:
         False, "data", "fma: keep the clips that are known to be empty or wrongly cut."
     )
     allow_artist_leak: bool = setting(False, "data", "Go on although an artist is in more than one split.")
-    probe_csv: str = setting("", "data", "Leave out the clips that this file (from probe_audio) calls undecodable.")
+    probe_csv: str = setting(
+        "", "data", "Leave out the clips that this file (from probe_audio) calls undecodable.", is_path=True
+    )
     max_failure_rate: float = setting(
         0.01, "data", "Share of the files that may be undecodable before a run stops.", minimum=0, maximum=1
     )
@@ -49,18 +57,32 @@ class Settings:
         "takes the waveform has none.",
         FRONT_ENDS,
     )
-    sample_rate_hz: int = setting(22050, "features", "Sample rate that every clip is resampled to, in Hz.", minimum=1)
-    crop_seconds: float = setting(5.0, "features", "Length of a crop in seconds; 0 is the whole clip.", minimum=0)
-    crops_per_clip: int = setting(4, "training", "Random crops of each clip a training epoch.", minimum=1)
-    n_fft: int = setting(2048, "features", "Window and FFT length in samples.", minimum=1)
-    hop_length: int = setting(512, "features", "Samples between frames.", minimum=1)
-    n_mels: int = setting(128, "features", "Number of mel bands.", minimum=1)
-    fmin_hz: float = setting(0.0, "features", "Lower edge of the mel bands in Hz.", minimum=0)
+    sample_rate_hz: int = setting(
+        22050, "features", "Sample rate that every clip is resampled to, in Hz.", minimum=1, limit=_MAX_RATE_HZ
+    )
+    crop_seconds: float = setting(
+        5.0,
+        "features",
+        "Length of a crop in seconds; 0 is the whole clip, however long.",
+        minimum=0,
+        maximum=MAX_CROP_SECONDS,
+    )
+    crops_per_clip: int = setting(
+        4, "training", "Random crops of each clip a training epoch.", minimum=1, limit=100_000
+    )
+    n_fft: int = setting(2048, "features", "Window and FFT length in samples.", minimum=1, limit=1 << 20)
+    hop_length: int = setting(512, "features", "Samples between frames.", minimum=1, limit=1 << 20)
+    n_mels: int = setting(128, "features", "Number of mel bands.", minimum=1, limit=4096)
+    fmin_hz: float = setting(0.0, "features", "Lower edge of the mel bands in Hz.", minimum=0, limit=_MAX_RATE_HZ / 2)
     fmax_hz: float | None = setting(
-        None, "features", "Upper edge of the mel bands in Hz; default half the sample rate.", above=0
+        None,
+        "features",
+        "Upper edge of the mel bands in Hz; default half the sample rate.",
+        above=0,
+        limit=_MAX_RATE_HZ / 2,
     )
     pad_mode: str = setting("reflect", "features", "Padding of the ends of a waveform.", ("reflect", "constant"))
-    top_db: float = setting(80.0, "features", "Dynamic range below the loudest bin in dB.", above=0)
+    top_db: float = setting(80.0, "features", "Dynamic range below the loudest bin in dB.", above=0, limit=1000)
     scaling: str = setting(
         "standardized",
         "features",
@@ -72,6 +94,7 @@ class Settings:
         "",
         "training",
         "efficientnetv2_b0, convnext_tiny: a file of keras.applications' weights to start from (.weights.h5, .h5, .keras).",
+        is_path=True,
     )
     multi_label: bool = setting(
         False,
@@ -79,9 +102,9 @@ class Settings:
         "A clip may have several labels: fma: every chosen genre that it belongs to, so a genre and one below it too; "
         "others: labels separated by |. Each label gets a probability of its own and a threshold from validation.",
     )
-    epochs: int = setting(30, "training", "Passes over the training clips at most.", minimum=1)
-    batch_size: int = setting(16, "training", "Crops a batch.", minimum=1)
-    learning_rate: float = setting(1e-3, "training", "Adam's learning rate at the start.", above=0)
+    epochs: int = setting(30, "training", "Passes over the training clips at most.", minimum=1, limit=MAX_EPOCHS)
+    batch_size: int = setting(16, "training", "Crops a batch.", minimum=1, limit=65_536)
+    learning_rate: float = setting(1e-3, "training", "Adam's learning rate at the start.", above=0, limit=1e30)
     label_smoothing: float = setting(
         0.1,
         "training",
@@ -99,31 +122,50 @@ class Settings:
         ("none", "weights", "oversample"),
     )
     early_stopping_patience: int = setting(
-        20, "training", "Epochs without a better validation loss before stopping.", minimum=0
+        20, "training", "Epochs without a better validation loss before stopping.", minimum=0, limit=MAX_EPOCHS
     )
     early_stopping_min_delta: float = setting(
-        0.005, "training", "Smallest fall of the validation loss that counts.", minimum=0
+        0.005, "training", "Smallest fall of the validation loss that counts.", minimum=0, limit=1e6
     )
     plateau_factor: float = setting(
         0.8, "training", "Learning rate factor when the validation loss stands still.", above=0, below=1
     )
-    plateau_patience: int = setting(2, "training", "Epochs without a better validation loss before that.", minimum=0)
-    spec_augment_time_masks: int = setting(0, "training", "SpecAugment: masks over frames for each crop.", minimum=0)
-    spec_augment_time_width: int = setting(40, "training", "SpecAugment: widest mask in frames.", minimum=0)
-    spec_augment_mel_masks: int = setting(0, "training", "SpecAugment: masks over mel bands for each crop.", minimum=0)
-    spec_augment_mel_width: int = setting(24, "training", "SpecAugment: widest mask in mel bands.", minimum=0)
+    plateau_patience: int = setting(
+        2, "training", "Epochs without a better validation loss before that.", minimum=0, limit=MAX_EPOCHS
+    )
+    spec_augment_time_masks: int = setting(
+        0, "training", "SpecAugment: masks over frames for each crop.", minimum=0, limit=100
+    )
+    spec_augment_time_width: int = setting(
+        40, "training", "SpecAugment: widest mask in frames.", minimum=0, limit=1_000_000
+    )
+    spec_augment_mel_masks: int = setting(
+        0, "training", "SpecAugment: masks over mel bands for each crop.", minimum=0, limit=100
+    )
+    spec_augment_mel_width: int = setting(
+        24, "training", "SpecAugment: widest mask in mel bands.", minimum=0, limit=4096
+    )
     mixup_alpha: float = setting(
         0.0,
         "training",
         "Mix pairs of crops and their labels, with weights of Beta(alpha, alpha), alpha being 0.1 to 1 or so; 0: off. "
         "The training loss and accuracy are then those of the label with the larger share.",
         minimum=0,
+        limit=1000,
     )
     time_shift_seconds: float = setting(
-        0.0, "training", "Shift each crop in a circle by up to this many seconds either way; 0: off.", minimum=0
+        0.0,
+        "training",
+        "Shift each crop in a circle by up to this many seconds either way; 0: off.",
+        minimum=0,
+        limit=MAX_CROP_SECONDS,
     )
     random_eq_db: float = setting(
-        0.0, "training", "Filter each crop by a random smooth curve of gains within ± this many dB; 0: off.", minimum=0
+        0.0,
+        "training",
+        "Filter each crop by a random smooth curve of gains within ± this many dB; 0: off.",
+        minimum=0,
+        limit=_MAX_DB,
     )
     gain_db: float = setting(
         0.0,
@@ -131,6 +173,7 @@ class Settings:
         "Change each crop's level by up to ± this many dB; 0: off. The log-mel features, which are relative to the "
         "loudest bin, show it only in mixtures (--mixup_alpha).",
         minimum=0,
+        limit=_MAX_DB,
     )
     polarity_inversion: bool = setting(
         False, "training", "Change the sign of half the crops. As for --gain_db, log-mel shows it only in mixtures."
@@ -139,8 +182,12 @@ class Settings:
         None,
         "training",
         "Add white noise to each crop, at a signal-to-noise ratio of at least this in dB; default: off.",
+        minimum=-_MAX_DB,
+        maximum=_MAX_DB,
     )
-    noise_snr_db_max: float | None = setting(None, "training", "And at most this in dB; both or neither.")
+    noise_snr_db_max: float | None = setting(
+        None, "training", "And at most this in dB; both or neither.", minimum=-_MAX_DB, maximum=_MAX_DB
+    )
     seed: int = setting(
         0, "training", "Seed of weights, order, crops, augmentation, dropout and splits.", minimum=0, maximum=2**32 - 1
     )
@@ -152,13 +199,14 @@ class Settings:
     )
     jit_compile: bool = setting(False, "training", "Compile the step with XLA: for GPUs; on CPUs it is slower.")
     keep_checkpoints: int = setting(
-        2, "training", "Checkpoints kept in the run directory: the last so many.", minimum=1
+        2, "training", "Checkpoints kept in the run directory: the last so many.", minimum=1, limit=MAX_EPOCHS
     )
     checkpoint_steps: int = setting(
         0,
         "training",
         "Steps between checkpoints within an epoch, for long ones; 0: at the end of each epoch only.",
         minimum=0,
+        limit=10**9,
     )
     replicas: int = setting(
         0,
@@ -166,6 +214,7 @@ class Settings:
         "Copies of the model, which share each batch; 0: one on each GPU, or one on the CPU of each host. On a CPU as many "
         "copies as a run on several hosts had repeat that run bit for bit, while every clip can be decoded.",
         minimum=0,
+        limit=1024,
     )
     shuffle_clips: int = setting(
         0,
@@ -174,9 +223,14 @@ class Settings:
         "networks that are slow at random reads: so many clips, in runs from 16 places, are read from beginning to end "
         "before their crops are taken. Twice as many should fit in memory.",
         minimum=0,
+        limit=10**9,
     )
     decode_workers: int = setting(
-        0, "data", "Parallel decodes; 0: as many as there are cores. Results do not depend on it.", minimum=0
+        0,
+        "data",
+        "Parallel decodes; 0: as many as there are cores. Results do not depend on it.",
+        minimum=0,
+        limit=MAX_WORKERS,
     )
     data_service: str = setting(
         "",
@@ -207,6 +261,11 @@ class Settings:
 FREE_FIELDS = frozenset(
     ("decode_workers", "data_service", "max_failure_rate", "keep_checkpoints", "checkpoint_steps", "replicas")
 )
+# What may also differ, because the run's description of its data says whether the clips are the same: where they lie, and
+# which file says which of them to leave out.
+_PLACES = frozenset(("data_dir", "probe_csv"))
+# What may grow, because it only says when to stop: what was done would have been done with the larger number too.
+GROWING_FIELDS = ("epochs", "early_stopping_patience")
 # What decides which clips are packed into records, so that a run on the records need not name it again.
 _SELECTION = ("subset", "genres", "keep_known_bad_clips", "probe_csv")
 
@@ -259,17 +318,27 @@ def settings_from_json(text: str, path: Path) -> Settings:
 def differences(old: Settings, new: Settings) -> list[str]:
     """Returns one line for each setting that differs and changes results.
 
-    A run on files may be continued on records of them, and the other way round: `data_identity` says whether the clips are
-    the same.
+    A run may be continued where its files have been moved, on records of them, and the other way round: `data_identity`
+    says whether the clips are the same. It may be given more epochs, or more patience; how few epochs it may be given
+    depends on how many it has had, which `Run` knows.
 
     Args:
         old: the settings that a run was made with.
         new: the settings that it is to be continued with.
     """
     one_is_packed = SOURCES[old.dataset].is_packed or SOURCES[new.dataset].is_packed
-    free = FREE_FIELDS | ({"dataset", "data_dir", *_SELECTION} if one_is_packed else set())
+    free = FREE_FIELDS | _PLACES | {"epochs"} | ({"dataset", *_SELECTION} if one_is_packed else set())
     return [
-        f"{name}: {getattr(old, name)!r} there, {getattr(new, name)!r} now"
-        for name in (field.name for field in dataclasses.fields(Settings))
-        if name not in free and getattr(old, name) != getattr(new, name)
+        f"{field.name}: {getattr(old, field.name)!r} there, {getattr(new, field.name)!r} now"
+        for field in dataclasses.fields(Settings)
+        if field.name not in free and not _alike(field, getattr(old, field.name), getattr(new, field.name))
     ]
+
+
+def _alike(field: dataclasses.Field, old: Any, new: Any) -> bool:
+    """Whether a run that was begun with one value may go on with the other."""
+    if field.name in GROWING_FIELDS:
+        return new >= old
+    if field.metadata["is_path"] and old and new:  # however it is written
+        return os.path.realpath(old) == os.path.realpath(new)
+    return old == new

@@ -10,41 +10,50 @@ from typing import Any
 
 from absl import flags
 
+from experiments.flag_types import define_number, define_path
 from experiments.recipes import recipe_names
-from experiments.setting_fields import range_text
 from experiments.settings import Settings
 from pipeline.decoding.registry import DECODERS, DEFAULT_DECODER, SERVICE_DECODER
 
 flags.disclaim_key_flags()  # the flags belong to the script that defines them, and so appear in its --help
 
+_NUMBERS: dict[str, type[int] | type[float]] = {"int": int, "float": float}
+_OTHERS: dict[str, Callable[..., Any]] = {
+    "str": flags.DEFINE_string,
+    "bool": flags.DEFINE_bool,
+    "tuple[str, ...]": flags.DEFINE_list,
+}
 
-def define_flags(*groups: str) -> None:
-    """Defines a flag for every setting of the groups ("data", "features", "training"), and --recipe with all of them."""
-    define: dict[str, Callable[..., Any]] = {
-        "str": flags.DEFINE_string,
-        "bool": flags.DEFINE_bool,
-        "int": flags.DEFINE_integer,
-        "float": flags.DEFINE_float,
-        "float | None": flags.DEFINE_float,
-        "tuple[str, ...]": flags.DEFINE_list,
-    }
+
+def define_flags(*groups: str, flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines a flag for every setting of the groups ("data", "features", "training"), and --recipe with all of them.
+
+    Args:
+        *groups: whose settings get flags.
+        flag_values: where the flags are defined.
+    """
     if {"data", "features", "training"} <= set(groups):
         flags.DEFINE_enum(
             "recipe",
             None,
             recipe_names(),
             "Flags that belong together, by name; those that are given beside it override.",
+            flag_values=flag_values,
         )
     for field in dataclasses.fields(Settings):
         if field.metadata["group"] not in groups:
             continue
-        default: Any = field.default
-        if field.metadata["choices"]:
-            flags.DEFINE_enum(field.name, default, field.metadata["choices"], field.metadata["help"])
+        default, help_text = field.default, field.metadata["help"]
+        kind, _, _ = str(field.type).partition(" | ")
+        if choices := field.metadata["choices"]:
+            flags.DEFINE_enum(field.name, default, choices, help_text, flag_values=flag_values)
+        elif field.metadata["is_path"]:
+            define_path(field.name, default, help_text, flag_values=flag_values)
+        elif kind in _NUMBERS:
+            bounds = field.metadata["range"]
+            define_number(field.name, default, help_text, _NUMBERS[kind], bounds, flag_values)
         else:
-            bounds = range_text(field).removeprefix("of ")
-            help_text = field.metadata["help"] + f" Range: {bounds}." * bool(bounds)
-            define[str(field.type)](field.name, default, help_text)
+            _OTHERS[kind](field.name, default, help_text, flag_values=flag_values)
 
 
 def settings_from_flags(flag_values: flags.FlagValues) -> Settings:

@@ -10,12 +10,11 @@ augmentation that is on, and all.png with all of them together, where there are 
 from absl import flags
 
 from experiments import console, settings_flags
+from experiments.flag_types import define_number, define_path
 
 settings_flags.define_flags("data", "features", "training")
-_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Where the pictures go; made where missing.", required=True)
-_CLIPS = flags.DEFINE_integer(
-    "clips", 3, "Training clips to show, of as many labels as there are; at most 20.", lower_bound=1
-)
+_OUTPUT_DIR = define_path("output_dir", None, "Where the pictures go; made where missing.", required=True)
+_CLIPS = define_number("clips", 3, "Training clips to show, of as many labels as there are.", minimum=1, limit=20)
 
 
 def main(argv: list[str]) -> None:

@@ -15,9 +15,10 @@ without a network, --model=mfcc_logistic and --model=mfcc_svm, there is baseline
 from absl import flags
 
 from experiments import console, settings_flags
+from experiments.flag_types import define_path
 
 settings_flags.define_flags("data", "features", "training")
-_OUTPUT_DIR = flags.DEFINE_string("output_dir", "runs/latest", "Run directory: new, or an earlier run to continue.")
+_OUTPUT_DIR = define_path("output_dir", "runs/latest", "Run directory: new, or an earlier run to continue.")
 
 
 def main(argv: list[str]) -> None:

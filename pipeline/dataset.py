@@ -13,11 +13,12 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.decoding.batches import Batch, decoded_batches, path_table, window_crops
-from pipeline.decoding.registry import DECODERS, DEFAULT_DECODER, get_decoder
+from pipeline.decoding.registry import DECODERS, DEFAULT_DECODER, MAX_WORKERS, get_decoder
 from pipeline.failed_examples import drop_failures, not_empty
 from pipeline.failures import FailureLedger
 from pipeline.order import Order
 from pipeline.storage.read_ahead_ops import read_groups_ahead
+from pipeline.windows import MAX_CROP_SECONDS
 
 # A function that has batches decoded elsewhere. Its arguments are a dataset of (step, *batch), which consists of graph ops
 # alone, and a function that decodes the batch of a step in this process. It returns a dataset of all batches in order.
@@ -82,7 +83,7 @@ def train_dataset(
         >>> [waveform.shape.as_list() for waveform, class_index in dataset]
         [[3, 44100]]
     """
-    _check(paths, sample_rate_hz, crop_seconds, batch_size, decoder)
+    _check(paths, sample_rate_hz, crop_seconds, batch_size, decoder, decode_workers)
     if delivery and not DECODERS[decoder].is_graph_native:
         choices = " or ".join(name for name, known in DECODERS.items() if known.is_graph_native)
         raise ValueError(f"expected decoder {choices} for batches that are decoded elsewhere, received {decoder!r}")
@@ -168,7 +169,7 @@ def eval_dataset(
         ...     print(waveform.shape, row.numpy())
         (9, 55125) [0 0 0 1 1 1 2 2 2]
     """
-    _check(paths, sample_rate_hz, crop_seconds, batch_size, decoder)
+    _check(paths, sample_rate_hz, crop_seconds, batch_size, decoder, decode_workers)
     crop_samples = round(crop_seconds * sample_rate_hz)
     workers = decode_workers or default_workers()
     table = path_table(paths)
@@ -203,15 +204,30 @@ def iterate(dataset: tf.data.Dataset, ledger: FailureLedger) -> Iterator[tuple[t
         raise
 
 
-def _check(paths: Sequence[str], sample_rate_hz: int, crop_seconds: float, batch_size: int, decoder: str) -> None:
+def _check(
+    paths: Sequence[str],
+    sample_rate_hz: int,
+    crop_seconds: float,
+    batch_size: int,
+    decoder: str,
+    decode_workers: int | None,
+) -> None:
     get_decoder(decoder).check_package()
     if not len(paths):
         raise ValueError("expected at least one path, received none")
     for name, value in (("sample_rate_hz", sample_rate_hz), ("batch_size", batch_size)):
-        if value < 1:
+        if not 1 <= value < math.inf:
             raise ValueError(f"expected {name} of at least 1, received {value}")
-    if crop_seconds < 0 or 0 < crop_seconds * sample_rate_hz < 1:
+    if not 0 <= crop_seconds < math.inf or 0 < crop_seconds * sample_rate_hz < 1:
         raise ValueError(f"expected crop_seconds of at least one sample, or 0 for whole clips, received {crop_seconds}")
+    if crop_seconds > MAX_CROP_SECONDS:
+        raise ValueError(
+            f"expected crop_seconds of at most {MAX_CROP_SECONDS}, or 0 for whole clips, received {crop_seconds}"
+        )
+    if not 0 <= (decode_workers or 0) <= MAX_WORKERS:
+        raise ValueError(
+            f"expected decode_workers between 1 and {MAX_WORKERS}, or None for all cores, received {decode_workers}"
+        )
 
 
 def _on_demand(decode_step: Callable[[tf.Tensor], Batch]) -> Callable[[int], Batch]:

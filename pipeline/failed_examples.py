@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from pipeline.failures import FailureLedger
+from pipeline.failures import FailureBudgetError, FailureLedger
 
 
 def drop_failures(paths: Sequence[str], ledger: FailureLedger) -> Callable[..., tuple[tf.Tensor, ...]]:
@@ -23,8 +23,12 @@ def drop_failures(paths: Sequence[str], ledger: FailureLedger) -> Callable[..., 
     """
 
     def record(rows: np.ndarray, errors: np.ndarray) -> np.int64:
-        for row, error in zip(rows, errors, strict=True):
-            ledger.record(paths[row], error.decode())
+        try:
+            for row, error in zip(rows, errors, strict=True):
+                ledger.record(paths[row], error.decode(errors="surrogateescape"))
+        except FailureBudgetError as error:
+            # TensorFlow dies of an exception that names a file whose name is not text.
+            raise FailureBudgetError(str(error).encode(errors="backslashreplace").decode()) from None
         return np.int64(len(rows))
 
     def drop(*batch: tf.Tensor) -> tuple[tf.Tensor, ...]:

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 Number = Any  # a Python or NumPy number, or a tensor
+# The longest crop or window, in seconds: 53 MB each at 22,050 Hz. Whole clips (0) may be longer.
+MAX_CROP_SECONDS = 600
 
 
 def window_count(clip_samples: Number, clip_rate_hz: Number, crop_seconds: float, ops: Any = np) -> Number:

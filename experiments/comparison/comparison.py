@@ -199,4 +199,4 @@ def _size_and_latency(trial: Trial) -> dict[str, Any]:
 
 def _write_csv(table: pd.DataFrame, output_dir: Path, name: str) -> None:
     with atomic_write(output_dir / f"{name}.csv") as temporary:
-        table.to_csv(temporary, index=False, float_format="%.9g")
+        table.to_csv(temporary, index=False, float_format="%.9g", errors="surrogateescape")

@@ -117,7 +117,9 @@ def fix_splits(settings: Settings, seeds: Sequence[int], output_dir: Path) -> Se
     tracks = load_catalog(dataclasses.replace(settings, seed=seeds[0])).tracks
     output_dir.mkdir(parents=True, exist_ok=True)
     with atomic_write(output_dir / _CLIPS_FILE) as temporary:
-        tracks.assign(path=[str(Path(path).absolute()) for path in tracks["path"]]).to_csv(temporary, index=False)
+        tracks.assign(path=[str(Path(path).absolute()) for path in tracks["path"]]).to_csv(
+            temporary, index=False, errors="surrogateescape"
+        )
     print(f"every seed has the split of seed {seeds[0]}: {output_dir / _CLIPS_FILE}")
     return dataclasses.replace(settings, dataset="csv", data_dir=str((output_dir / _CLIPS_FILE).absolute()), genres=())
 
@@ -139,7 +141,7 @@ def run_trials(trials: Sequence[Trial]) -> dict[Trial, str]:
         error = _check_trial(trial, catalog)
         if error:
             failed[trial] = error
-        elif Run(trial.run_dir).is_finished:
+        elif Run(trial.run_dir).is_finished_with(trial.settings):
             finished.append(trial)
     waiting = [trial for trial in trials if trial not in failed and trial not in finished]
     print(f"{len(trials)} runs: {len(finished)} finished already, {len(waiting)} to train", flush=True)

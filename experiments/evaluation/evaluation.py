@@ -74,15 +74,15 @@ def evaluate_run(run_dir: Path, settings: Settings, split: str, output_dir: Path
             f"expected labels that the model knows ({', '.join(labels)}), found {', '.join(unknown)}; choose with --genres"
         )
     catalog = dataclasses.replace(catalog, labels=labels)
-    results.directory.mkdir(parents=True, exist_ok=True)
-    results.write_left_out(catalog)
-    try:
-        predictions = predict_split(make_predict_function(model), catalog, split, settings, ledger)
-    finally:
-        results.write_failures(ledger, catalog)
-        print(results.describe_failures(ledger, catalog) + results.describe_left_out(catalog))
-    thresholds = run.thresholds if settings.multi_label else None
-    return write_evaluation(results, {split: predictions}, labels, thresholds)[split]
+    with results.locked():
+        results.write_left_out(catalog)
+        try:
+            predictions = predict_split(make_predict_function(model), catalog, split, settings, ledger)
+        finally:
+            results.write_failures(ledger, catalog)
+            print(results.describe_failures(ledger, catalog) + results.describe_left_out(catalog))
+        thresholds = run.thresholds if settings.multi_label else None
+        return write_evaluation(results, {split: predictions}, labels, thresholds)[split]
 
 
 def write_evaluation(

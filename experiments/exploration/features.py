@@ -113,7 +113,7 @@ def explore(
     write_text(output_dir / "features.json", json.dumps(description, indent=2) + "\n")
     table = shown[["track_id", "path", "label", "split"]].assign(pc1=projected[:, 0], pc2=projected[:, 1])
     with atomic_write(output_dir / "features_pca.csv") as temporary:
-        table.to_csv(temporary, index=False, float_format="%.9g")
+        table.to_csv(temporary, index=False, float_format="%.9g", errors="surrogateescape")
     with picture(output_dir / "features_pca.png"):
         plot_components(table, catalog.labels, shares, output_dir / "features_pca.png")
     with picture(output_dir / "genres.png"):

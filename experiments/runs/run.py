@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +13,13 @@ import numpy as np
 import pandas as pd
 
 from experiments.runs.failures import describe_failures, read_failures, restore_failures, write_failures
-from experiments.runs.identity import data_identity
+from experiments.runs.identity import data_identity, same_data
 from experiments.runs.left_out import describe_left_out, read_left_out, write_left_out
-from experiments.settings import Settings, differences, settings_from_json
+from experiments.settings import GROWING_FIELDS, Settings, differences, settings_from_json
 from pipeline.catalogs.catalog import Catalog
 from pipeline.failures import FailureLedger
 from pipeline.storage.atomic import atomic_write, is_partial, remove_partial, write_text
+from pipeline.storage.folder_lock import locked_folder
 
 if TYPE_CHECKING:
     import keras
@@ -60,6 +63,28 @@ class Run:
         """Whether the run has been trained and evaluated to its end."""
         return self.path("metrics.json").is_file()
 
+    def is_finished_with(self, settings: Settings) -> bool:
+        """Returns whether the run is finished, and these settings do not ask for more or fewer epochs of it."""
+        return self.is_finished and not self._asks_for_others(settings)
+
+    @property
+    def epochs_done(self) -> int:
+        """How many epochs the run has had, by the names of its checkpoints."""
+        names = (re.match(r"epoch-(\d+)", path.name) for path in self.checkpoints.glob("epoch-*.npz"))
+        return max((int(name[1]) for name in names if name), default=0)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Makes the directory, and keeps other processes from writing it during the block.
+
+        Raises:
+            ValueError: another process writes it.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        remedy = "let it end, stop it, or choose another --output_dir"
+        with locked_folder(self.directory, "training or evaluation", remedy):
+            yield
+
     def check(self, settings: Settings, catalog: Catalog) -> None:
         """Checks that the directory is new, or was made with these settings and data; writes nothing.
 
@@ -69,13 +94,18 @@ class Run:
         data = data_identity(catalog)
         if self.path("settings.json").exists():
             changed = differences(self.settings, settings)
-            if not changed and self.path("data.json").exists() and (old := self.data) != data:
+            if not changed and self.path("data.json").exists() and not same_data(old := self.data, data):
                 changed = [f"clips: {old['clips']} there, {data['clips']} now, or other tracks, labels or splits"]
             if changed:
                 raise ValueError(
                     f"expected the settings that {self.directory} was made with, received others:\n  "
                     + "\n  ".join(changed)
                     + "\nUse these settings again to continue the run, or another --output_dir."
+                )
+            if settings.epochs < self.epochs_done:
+                raise ValueError(
+                    f"expected --epochs of at least the {self.epochs_done} that {self.directory} has had, received "
+                    f"{settings.epochs}; choose as many or more, or another --output_dir"
                 )
         elif self.directory.is_dir() and any(not is_partial(path) for path in self.directory.iterdir()):
             raise ValueError(
@@ -94,6 +124,8 @@ class Run:
         """
         self.check(settings, catalog)
         self.directory.mkdir(parents=True, exist_ok=True)
+        if self.path("settings.json").exists() and self._asks_for_others(settings):
+            self.path("metrics.json").unlink(missing_ok=True)  # which would say that the run is finished
         for directory in (self.directory, self.checkpoints):
             remove_partial(directory)
         write_text(self.path("settings.json"), settings.as_json())  # first: it is what shows that this is a run
@@ -318,6 +350,11 @@ class Run:
     def describe_left_out(self, catalog: Catalog) -> str:
         """Returns the end of a line that counts what the data set does not use and names left_out.csv; "" for nothing."""
         return describe_left_out(self.path("left_out.csv"), catalog.left_out)
+
+    def _asks_for_others(self, settings: Settings) -> bool:
+        """Whether settings ask for another number of epochs than the run was last asked for."""
+        own = self.settings
+        return any(getattr(own, name) != getattr(settings, name) for name in GROWING_FIELDS)
 
     def _write_json(self, name: str, contents: dict[str, Any]) -> None:
         write_text(self.path(name), json.dumps(contents, indent=2) + "\n")

@@ -80,7 +80,18 @@ def train_baseline(settings: Settings, output_dir: str | Path) -> dict:
             f"expected at least 2 labels to tell apart, received {len(catalog.labels)}; choose more genres"
         )
     describe_waveform = make_feature_function(settings)
-    run.begin(settings, catalog)
+    with run.locked():
+        run.begin(settings, catalog)
+        return _fit_and_evaluate(describe_waveform, catalog, settings, ledger, run)
+
+
+def _fit_and_evaluate(
+    describe_waveform: Callable[[tf.Tensor], tf.Tensor],
+    catalog: Catalog,
+    settings: Settings,
+    ledger: FailureLedger,
+    run: Run,
+) -> dict:
     try:
         begin = time.perf_counter()
         tracks, features = {}, {}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import keras
@@ -40,7 +42,9 @@ def train(settings: Settings, output_dir: str | Path) -> dict:
 
     Args:
         settings: of the run.
-        output_dir: run directory; an interrupted run in it is continued, a finished one only evaluated again.
+        output_dir: run directory; an interrupted run in it is continued, a finished one only evaluated again, unless more
+            epochs are asked for. No setting depends on their number, so it then is what it would have been with so many
+            from the beginning.
 
     Returns:
         The contents of metrics.json.
@@ -64,9 +68,31 @@ def _train(settings: Settings, run: Run, cluster: Cluster) -> dict:
     cluster.check_alike(
         "settings and data", json.dumps([shared, data_identity(catalog)]), "start the same command on every host"
     )
-    if cluster.is_chief:
-        run.begin(settings, catalog)
-    cluster.wait()
+    with _begun(run, settings, catalog, cluster):
+        return _train_locked(model, catalog, settings, ledger, run, cluster)
+
+
+@contextmanager
+def _begun(run: Run, settings: Settings, catalog: Catalog, cluster: Cluster) -> Iterator[None]:
+    """Begins or continues a run, whose directory the first host alone locks and writes; what it finds there stops them all."""
+    with ExitStack() as stack:
+        problem = ""
+        if cluster.is_chief:
+            try:
+                stack.enter_context(run.locked())
+                run.begin(settings, catalog)
+            except (ValueError, OSError) as error:
+                if cluster.count == 1:
+                    raise
+                problem = str(error)
+        if problem := cluster.from_chief(problem):
+            raise ValueError(problem)
+        yield
+
+
+def _train_locked(
+    model: keras.Model, catalog: Catalog, settings: Settings, ledger: FailureLedger, run: Run, cluster: Cluster
+) -> dict:
     run.restore_failures(ledger, catalog.tracks["path"])
     try:
         state = _fit(model, catalog, settings, ledger, run, cluster)
@@ -156,7 +182,10 @@ def _fit(
             summary.flush()
         print(_epoch_line(row, settings.epochs, improved), flush=True)
     if model.stop_training:
-        print(f"stopped early: no better validation loss for {settings.early_stopping_patience} epochs")
+        print(
+            f"stopped early: no better validation loss for {settings.early_stopping_patience} epochs; it goes on with more "
+            "--early_stopping_patience, not with more --epochs"
+        )
     return state
 
 

@@ -270,6 +270,7 @@ def missing_files(tracks: pd.DataFrame) -> pd.Series:
 def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
     """Reads a CSV as text ("" where empty) and checks that it has the `needed` columns.
 
+    It is in UTF-8, but for names of files, which need not be text: their other bytes are lone surrogates, as in `os.fsdecode`.
     A table may also be separated by semicolons or tabs, as spreadsheets write it; the case of its columns' names and spaces
     around them do not matter.
 
@@ -284,10 +285,19 @@ def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
     try:
         if _holds_nul(path):  # at which the parser would end a field: another path than the table's
             raise CatalogError(f"expected a CSV table in UTF-8 at {path}, found NUL bytes in it; save it as UTF-8 text")
-        table = pd.read_csv(path, sep=_separator(path, needed), dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        table = pd.read_csv(
+            path,
+            sep=_separator(path, needed),
+            dtype=str,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            encoding_errors="surrogateescape",
+        )
+        for column in (name for name in table if name.strip().lower() not in ("path", "track_id")):
+            "\n".join((column, *table[column])).encode()  # text: raises UnicodeEncodeError otherwise
     except FileNotFoundError:
         raise CatalogError(f"expected a table at {path}, found nothing there; check the path") from None
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+    except (OSError, UnicodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise CatalogError(f"expected a CSV table in UTF-8 at {path}, but it cannot be read: {error}") from error
     if not isinstance(table.index, pd.RangeIndex):  # the first fields of each row have become its name
         raise CatalogError(
@@ -314,7 +324,7 @@ def _holds_nul(path: Path) -> bool:
 
 def _separator(path: Path, needed: Sequence[str]) -> str:
     """What separates the fields of a table: a comma, unless its header has the needed columns between something else."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
+    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         header = file.readline(_MAX_TEXT).lower()
     for separator in ",;\t":
         names = {name.strip().strip('"').strip() for name in header.split(separator)}

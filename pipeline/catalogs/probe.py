@@ -86,14 +86,17 @@ def probe_files(paths: Iterable[str], output: str | Path, progress: Progress = l
     known = {path: row for path, row in known.items() if row["file_bytes"] == str(_file_bytes(path))}
     output.parent.mkdir(parents=True, exist_ok=True)
     todo = [path for path in paths if path not in known]
-    with open(partial, "a", encoding="utf-8", newline="") as file:
+    with open(partial, "a", encoding="utf-8", errors="surrogateescape", newline="") as file:
         file.write("\r\n" if file.tell() else ",".join(FIELDS) + "\r\n")  # a killed run may have left half a line
         writer = csv.DictWriter(file, FIELDS)
         for result in progress(_probe_in_parallel(todo), len(todo)):
             known[result.path] = {name: str(value) for name, value in dataclasses.asdict(result).items()}
             writer.writerow(known[result.path])
             file.flush()
-    with atomic_write(output) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+    with (
+        atomic_write(output) as temporary,
+        open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
         writer = csv.DictWriter(file, FIELDS)
         writer.writeheader()
         writer.writerows(known[path] for path in paths)
@@ -130,7 +133,7 @@ def _read_rows(path: Path) -> dict[str, dict[str, str]]:
     """Reads the complete rows of a probe file by path; none if there is no such file."""
     if not path.is_file():
         return {}
-    with open(path, encoding="utf-8", newline="") as file:
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = list(csv.DictReader(file))
     return {row["path"]: row for row in rows if list(row) == list(FIELDS) and row["decodable"] in ("0", "1")}
 

@@ -131,7 +131,7 @@ def _decode_batch(
         for decoded in decode_crops(path, sample_rate_hz, crop_samples, places):
             failed = isinstance(decoded, DecodeError)
             waveforms.append(np.zeros(crop_samples or 1, np.float32) if failed else decoded)
-            errors.append(str(decoded).encode() if failed else b"")
+            errors.append(str(decoded).encode(errors="surrogateescape") if failed else b"")
         if on_remark and find_remark and (remark := find_remark(path)):
             on_remark(path, remark)
     longest = max(len(waveform) for waveform in waveforms)  # they differ for whole clips only

@@ -17,6 +17,7 @@ DECODERS: dict[str, Decoder] = {
     ),
 }
 DEFAULT_DECODER = "soundfile"
+MAX_WORKERS = 1024  # parallel decodes: more than any machine has cores
 # The decoder of a data service, unless another one is chosen.
 SERVICE_DECODER = next(name for name, decoder in DECODERS.items() if decoder.is_graph_native)
 

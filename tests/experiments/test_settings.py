@@ -59,8 +59,10 @@ def test_settings_that_were_edited_by_hand(name: str, value: object, message: st
 @pytest.mark.parametrize(
     ("name", "values", "others"),
     [
-        ("batch_size", [0, -1, 2.0, True], [1, 10**9]),
-        ("crop_seconds", [-0.1, float("nan"), float("inf"), None], [0, 0.0, 1e9]),
+        ("batch_size", [0, -1, 2.0, True, 10**9], [1, 4096]),
+        ("crop_seconds", [-0.1, float("nan"), float("inf"), None, 1e9, 601], [0, 0.0, 600]),
+        ("epochs", [0, -1, 10**9], [1, 10**6]),
+        ("decode_workers", [-3, 10**6], [0, 64]),
         ("max_failure_rate", [-0.1, 1.1, float("nan")], [0, 1, 0.5]),
         ("plateau_factor", [1, 1.0, 0.0, -0.1], [0.001, 0.999]),
         ("learning_rate", [0, 0.0, float("-inf")], [1e-30, 1e30]),
@@ -81,21 +83,28 @@ def test_values_out_of_range(name: str, values: list, others: list):
 
 def test_flags_show_and_have_the_same_ranges():
     values = flags.FlagValues()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flags, "FLAGS", values)
-        for define in ("string", "bool", "integer", "float", "list", "enum"):
-            original = getattr(flags, f"DEFINE_{define}")
-            patch.setattr(
-                flags,
-                f"DEFINE_{define}",
-                lambda *args, original=original: original(*args, flag_values=values),
-            )
-        settings_flags.define_flags("training")
+    settings_flags.define_flags("training", flag_values=values)
     assert values["batch_size"].help.endswith("Range: at least 1.")
     assert values["label_smoothing"].help.endswith("Range: at least 0 and below 1.")
-    values(["program", "--batch_size=0"])
-    with pytest.raises(ValueError, match="expected batch_size of at least 1, received 0; choose another --batch_size"):
-        settings_flags.settings_from_flags(values)
+    with pytest.raises(
+        flags.IllegalFlagValueError,
+        match=r"^expected batch_size of at least 1, received 0; choose another --batch_size$",
+    ):
+        values(["program", "--batch_size=0"])
+    values(["program", "--batch_size=2"])
+    assert settings_flags.settings_from_flags(values).batch_size == 2
+
+
+def test_a_run_may_be_given_more_epochs_or_patience_and_its_data_another_name(tmp_path: Path):
+    (tmp_path / "weights.h5").touch()
+    (tmp_path / "link.h5").symlink_to("weights.h5")
+    old = Settings(
+        epochs=3, early_stopping_patience=5, data_dir="base", pretrained_weights=str(tmp_path / "weights.h5")
+    )
+    more = {"epochs": 9, "early_stopping_patience": 6, "data_dir": "/elsewhere/base/", "probe_csv": "probe.csv"}
+    assert differences(old, dataclasses.replace(old, **more, pretrained_weights=str(tmp_path / "link.h5"))) == []
+    fewer = dataclasses.replace(old, early_stopping_patience=4, pretrained_weights="other.h5")
+    assert len(differences(old, fewer)) == 2
 
 
 def test_choices_are_those_of_the_registries():

@@ -1,5 +1,6 @@
 """Streaming datasets: exact crops, exact passes, repeatable order, and failures that are counted."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -213,3 +214,31 @@ def test_settings_out_of_range(clips, options, message):
 def test_budget_out_of_range(rate):
     with pytest.raises(ValueError, match="between 0 and 1"):
         FailureLedger(10, rate)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        *(("crop_seconds", value) for value in (float("nan"), float("inf"), -1.0, 1e9, 601)),
+        *(("decode_workers", value) for value in (-3, 10**6)),
+        ("sample_rate_hz", 0),
+        ("sample_rate_hz", float("nan")),
+        ("batch_size", -1),
+    ],
+)
+def test_values_out_of_range_are_one_sentence(setting: str, value: float):
+    ledger = FailureLedger(1)
+    for make in (lambda: train_dataset(["a.mp3"], [0], ledger, **{setting: value}),
+                 lambda: eval_dataset(["a.mp3"], ledger, **{setting: value})):  # fmt: skip
+        with pytest.raises(ValueError, match=rf"^expected {setting} .*, received .*$"):
+            make()
+
+
+def test_too_many_failures_of_files_whose_names_are_no_text(tmp_path: Path):
+    paths = [os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9%d.mp3" % i) for i in range(3)]
+    for path in paths:
+        Path(path).write_bytes(b"nothing of the kind")
+    ledger = FailureLedger(3, max_failure_rate=0.4)
+    with pytest.raises(FailureBudgetError, match="at most 1 undecodable files of 3"):
+        list(iterate(eval_dataset(paths, ledger), ledger))
+    assert set(ledger.failures) <= set(paths)

@@ -13,6 +13,7 @@ import pytest
 from support.audio import music, write_mp3
 from support.places import ROOT
 
+from experiments.runs.identity import data_identity, same_data
 from experiments.runs.run import Run
 from experiments.settings import Settings
 from pipeline.catalogs.catalog import Catalog
@@ -149,6 +150,43 @@ def test_other_settings_and_other_data_are_refused(run: Run, catalog: Catalog):
     with pytest.raises(ValueError, match=r"clips: .*'test': 1.* there, .*'test': 0.* now"):
         run.check(Settings(seed=3), others)
     assert run.settings == Settings(seed=3, decode_workers=2)
+
+
+def test_more_epochs_unfinish_a_run_and_fewer_than_it_has_had_are_refused(run: Run, catalog: Catalog):
+    run.write_metrics(METRICS)
+    run.checkpoints.mkdir()
+    (run.checkpoints / "epoch-0003.npz").touch()
+    own = Settings(seed=3)
+    run.begin(own, catalog)
+    assert run.is_finished_with(own) and not run.is_finished_with(dataclasses.replace(own, epochs=40))
+    with pytest.raises(
+        ValueError, match=r"--epochs of at least the 3 that .* has had, received 2; choose as many or more"
+    ):
+        run.check(dataclasses.replace(own, epochs=2), catalog)
+    run.begin(dataclasses.replace(own, epochs=40), catalog)
+    assert not run.is_finished and run.settings.epochs == 40
+
+
+@pytest.mark.parametrize("places", [("/a/{}/x.mp3", "/new/home/{}/x.mp3"), ("{}/x.mp3", "{}/x.mp3")])
+def test_moved_files_are_the_same_data(places: tuple[str, str], catalog: Catalog):
+    old, new = (
+        dataclasses.replace(catalog, tracks=catalog.tracks.assign(track_id=[place.format(i) for i in range(3)]))
+        for place in places
+    )
+    assert same_data(data_identity(old), data_identity(new))
+    before = {name: value for name, value in data_identity(old).items() if name != "moved_sha256"}
+    assert same_data(before, data_identity(old)), "a run of an older version"
+    other = dataclasses.replace(new, tracks=new.tracks.iloc[::-1])
+    assert not same_data(data_identity(old), data_identity(other))
+
+
+def test_one_process_at_a_time_writes_a_run(run: Run):
+    with (
+        run.locked(),
+        pytest.raises(ValueError, match=r"alone in .*run, found another training or evaluation"),
+        run.locked(),
+    ):
+        pass
 
 
 def test_a_directory_of_something_else_is_refused(catalog: Catalog, tmp_path: Path):

@@ -162,6 +162,30 @@ def test_repeats_and_resumption_are_exact(small_fma, tmp_path: Path):
     assert len(pd.read_csv(whole / "history.csv")) == 3
 
 
+def test_more_epochs_of_moved_data_are_those_of_a_longer_run(small_fma, tmp_path: Path):
+    (tmp_path / "link").symlink_to(small_fma)
+    flags = [*as_flags(**SMALL_RUN | {"dataset": "fma", "model": "cnn2d"}), "--deterministic"]
+    given, whole = f"--output_dir={tmp_path / 'given'}", f"--output_dir={tmp_path / 'whole'}"
+    run_script("train", *flags, f"--data_dir={small_fma}", given, "--epochs=1")
+    more = run_script("train", *flags, "--data_dir=link/", given, "--epochs=2", cwd=tmp_path)
+    assert "after epoch 1" in more.stdout
+    run_script("train", *flags, f"--data_dir={small_fma}", whole, "--epochs=2")
+    tables = [pd.read_csv(tmp_path / name / "history.csv")[["loss", "val_loss"]] for name in ("given", "whole")]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+    assert Run(tmp_path / "given").settings.epochs == 2
+    fewer = run_script("train", *flags, f"--data_dir={small_fma}", given, "--epochs=1", check=False)
+    assert fewer.returncode == 1 and fewer.stderr.startswith("error: expected --epochs of at least the 2 that")
+
+
+def test_a_second_trainer_is_refused(settings, tmp_path: Path):
+    with (
+        Run(tmp_path / "run").locked(),
+        pytest.raises(ValueError, match="found another training or evaluation at work"),
+    ):
+        training.train(settings, tmp_path / "run")
+    assert list((tmp_path / "run").iterdir()) == []
+
+
 def test_schedule_of_a_continued_run_is_that_of_an_uninterrupted_one(settings):
     history = [
         {"epoch": i + 1, "val_loss": loss} for i, loss in enumerate([1.0, 0.9, 0.9, 0.9, 0.9, 0.8, 0.8, 0.8, 0.8, 0.8])

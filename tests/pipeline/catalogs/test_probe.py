@@ -1,5 +1,6 @@
 """Probe files: what they say, and that an interrupted run goes on."""
 
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -81,3 +82,15 @@ def test_undecodable_clips_are_left_out_and_counted(clips, tmp_path: Path):
     with pytest.raises(CatalogError, match="found no path"):
         (tmp_path / "wrong.csv").write_text("a,b\n1,2\n")
         probe.leave_out_undecodable(catalog, tmp_path / "wrong.csv")
+
+
+def test_names_that_are_no_text_come_back(clips, tmp_path: Path):
+    names = [os.fsencode(tmp_path) + b"/caf\xe9.mp3", os.fsencode(tmp_path) + b"/gone\xff.mp3"]
+    Path(os.fsdecode(names[0])).write_bytes(clips[0].read_bytes())
+    paths = [os.fsdecode(name) for name in names]
+    rows = pd.DataFrame({"path": paths, "label": "Rock", "split": "training", "track_id": range(2)})
+    for _ in range(2):  # the second brings the first's file up to date
+        output = probe.probe_files(paths, tmp_path / "probe.csv")
+    assert [line.split(b",")[0] for line in output.read_bytes().splitlines()[1:]] == names
+    kept = probe.leave_out_undecodable(make_catalog(rows, ()), output).tracks["path"]
+    assert [os.fsencode(path) for path in kept] == names[:1]
