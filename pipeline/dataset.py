@@ -5,37 +5,38 @@ An example depends on its place in the dataset alone: neither on the number of w
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from pipeline.decoding.batches import Batch, decoded_batches, path_table, window_crops
+from pipeline.clip_lists import Clips, list_clips
+from pipeline.decoding.batches import count_windows, decoded_batches, path_table, window_crops
 from pipeline.decoding.registry import DECODERS, DEFAULT_DECODER, MAX_WORKERS, get_decoder
 from pipeline.failed_examples import drop_failures, not_empty
 from pipeline.failures import FailureLedger
+from pipeline.ledgered import LedgeredDataset, without_autotuning
 from pipeline.order import Order
-from pipeline.storage.read_ahead_ops import read_groups_ahead
+from pipeline.passes import BUFFER_BATCHES, Decoding, Delivery, SinglePass, all_passes, column_adder
 from pipeline.windows import MAX_CROP_SECONDS
-
-# A function that has batches decoded elsewhere. Its arguments are a dataset of (step, *batch), which consists of graph ops
-# alone, and a function that decodes the batch of a step in this process. It returns a dataset of all batches in order.
-Delivery = Callable[[tf.data.Dataset, Callable[[int], Batch]], tf.data.Dataset]
 
 
 def train_dataset(
-    paths: Sequence[str],
-    class_indices: Sequence[int] | np.ndarray,
-    ledger: FailureLedger,
+    data: Clips,
+    class_indices: Sequence[int] | np.ndarray | FailureLedger | None = None,
+    ledger: FailureLedger | None = None,
     *,
     sample_rate_hz: int = 22050,
     crop_seconds: float = 5.0,
     crops_per_clip: int = 1,
     batch_size: int = 32,
-    epoch: int = 0,
+    epoch: int | None = None,
+    first_epoch: int = 0,
     seed: int = 0,
+    sample_weight: Sequence[float] | np.ndarray | None = None,
     shuffle_clips: int = 0,
     decoder: str = DEFAULT_DECODER,
     decode_workers: int | None = None,
@@ -43,140 +44,182 @@ def train_dataset(
     first_step: int = 0,
     shard: tuple[int, int] = (0, 1),
     keep_empty: bool = False,
-) -> tf.data.Dataset:
-    """Makes one shuffled pass over random crops of every clip.
+) -> LedgeredDataset:
+    """Makes shuffled passes over random crops of every clip, for `model.fit` or a loop of one's own.
+
+    Each iteration is the next pass, an epoch with crops and an order of its own, and the dataset knows its number of batches.
+    A pass counts as finished when its last batch is handed out; one that is left before (`take`, `steps_per_epoch`, an
+    interruption) is begun anew, and two iterations at the same time are the same pass. With Keras and TensorFlow:
+
+    - `fit(dataset, epochs=3)` gets passes 0, 1 and 2. `fit(..., initial_epoch=k)` does not skip any: pass `first_epoch=k`.
+    - `dataset.repeat()` gives one pass after the other, so that `steps_per_epoch` may be any number.
+    - `class_weight` of `fit` takes the place of `sample_weight`; where a clip has several classes, Keras weights it by the
+      first alone, so use `sample_weight`.
+    - `map`, `prefetch`, `tf.data.experimental.prefetch_to_device` and `Strategy.experimental_distribute_dataset` keep passes
+      and number of batches. What they make has no attribute `ledger`, and TensorFlow's error then stands around the ledger's
+      message when too many files fail. What reads ahead counts as handing out: leaving a pass within the last batches that
+      wait in a buffer finishes it. `fit` under a strategy looks at one batch before its first epoch, and its buffers hold a
+      few: a pass of three batches or fewer may be used up by that.
+    - Under several hosts, give each its `shard`, its own iteration and `keep_empty=True`.
 
     Args:
-        paths: audio files.
-        class_indices: class of each file [files]; or, where a file may have several, 1 or 0 for each class
+        data: clips with their labels, such as `catalog["training"]`; or paths of audio files.
+        class_indices: of paths, the class of each [files]; or, where a file may have several, 1 or 0 for each class
             [files, classes].
         ledger: records the files that cannot be decoded. Their examples are missing from their batches; the other
-            batches do not change.
+            batches do not change. None makes one that allows one file in a hundred to fail. It is the dataset's attribute
+            `ledger`.
         sample_rate_hz: rate of the waveforms.
         crop_seconds: length of a crop; 0 gives whole clips, padded with zeros to the longest of the batch.
-        crops_per_clip: how often each clip occurs in the pass.
+        crops_per_clip: how often each clip occurs in a pass.
         batch_size: examples a batch; the last batch may be smaller.
-        epoch: number of the pass, from 0; every epoch has its own order and crops.
+        epoch: None: each iteration is the next pass. A number from 0: each is that pass, and a batch of which nothing could
+            be decoded is missing from it; else the pass goes on with its first batches instead.
+        first_epoch: number of the first pass, to continue after so many.
         seed: the same seed and epoch give the same pass.
+        sample_weight: weight of each clip in the loss [files], a third part of each batch.
         shuffle_clips: how many clips are shuffled together at most (see `pipeline.order`); their files or shards are
             read from beginning to end before. 0 shuffles all clips, and reads each crop when its turn comes.
         decoder: name in `pipeline.decoding.registry`. "soundfile" reads every format, exactly and fast; "tfio" reads
             MP3s by graph ops alone, which can be sent to other processes, several times slower.
         decode_workers: parallel decodes; None means as many as this process may use cores.
-        delivery: has the batches decoded elsewhere (see `pipeline.service.client`). It requires a decoder of graph ops,
-            such as "tfio", and does not change the result.
-        first_step: number of batches to leave out at the beginning: those that a continued run has had.
+        delivery: has the batches decoded elsewhere (see `pipeline.service.client`). It requires an `epoch` and a decoder of
+            graph ops, such as "tfio", and does not change the result.
+        first_step: number of batches to leave out at the beginning of an `epoch`: those that a continued run has had.
         shard: (i, n) gives the i-th of n nearly equal parts of each batch, for training on several hosts. Only this part
             is decoded; all parts together are the batches of the whole.
         keep_empty: whether to keep a batch without examples (none could be decoded, or this part of it is empty), so
             that every part has the same number of batches.
 
     Returns:
-        A dataset of (waveform float32 [batch, samples], class index int32 [batch] or [batch, classes]).
+        A dataset of (waveform float32 [batch, samples], class index int32 [batch] or [batch, classes]), and after these the
+        weight float32 [batch], if there is one.
 
     Raises:
-        ValueError: a setting is out of range, or the decoder's package is not installed.
+        ValueError: a setting is out of range, the arguments do not fit each other, or the decoder's package is not installed.
 
     Example:
-        >>> ledger = FailureLedger(len(paths))
-        >>> dataset = train_dataset(paths, [0, 1, 0], ledger, crop_seconds=2.0, batch_size=3)  # of three MP3s
-        >>> [waveform.shape.as_list() for waveform, class_index in dataset]
-        [[3, 44100]]
+        >>> dataset = train_dataset(paths, [0, 1, 0], crop_seconds=2.0, batch_size=2, first_epoch=7)  # of three MP3s
+        >>> len(dataset), dataset.ledger.failures
+        (2, {})
+        >>> [(len(waveform), class_index.numpy()) for waveform, class_index in dataset]  # epoch 7; the next time 8
+        [(2, array([...], dtype=int32)), (1, array([...], dtype=int32))]
     """
-    _check(paths, sample_rate_hz, crop_seconds, batch_size, decoder, decode_workers)
+    clips = list_clips(data, class_indices, ledger, sample_weight, needs_targets=True)
+    decoding = make_decoding(sample_rate_hz, crop_seconds, batch_size, decoder, decode_workers)
     if delivery and not DECODERS[decoder].is_graph_native:
         choices = " or ".join(name for name, known in DECODERS.items() if known.is_graph_native)
         raise ValueError(f"expected decoder {choices} for batches that are decoded elsewhere, received {decoder!r}")
-    part, parts = shard
-    if batch_size % parts:
-        raise ValueError(f"expected batch_size as a multiple of the {parts} parts of a batch, received {batch_size}")
-    crop_samples = round(crop_seconds * sample_rate_hz)
-    order = Order(len(paths), crops_per_clip, seed, epoch, shuffle_clips)
-    examples, group_size = order.examples, -(-order.group_clips * crops_per_clip // parts)
-    class_table, table = tf.constant(class_indices, tf.int32), path_table(paths)
-    workers = decode_workers or default_workers()
-    own_size, whole_batches = batch_size // parts, examples // batch_size
-    rest = examples % batch_size  # in the last batch, if it is not whole
-    own_rest = rest * (part + 1) // parts - rest * part // parts
-    own_examples = whole_batches * own_size + own_rest
-
-    def draw(own_place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        batch = own_place // own_size
-        size = tf.minimum(examples - batch * batch_size, batch_size)
-        return order.draw(batch * batch_size + size * part // parts + own_place % own_size)
-
-    def decoded(crops: tf.data.Dataset) -> tf.data.Dataset:
-        return decoded_batches(crops, table, sample_rate_hz, crop_samples, own_size, decoder, workers, ledger.remark)
-
-    def decode_step(step: tf.Tensor) -> Batch:
-        first = (first_step + step) * own_size
-        places = tf.data.Dataset.range(first, tf.minimum(first + own_size, own_examples))
-        return decoded(places.map(draw)).get_single_element()
-
-    if delivery:
-        steps = tf.data.Dataset.range(math.ceil(own_examples / own_size) - first_step)
-        # Two batches at a time: while one waits for its last crop, the next keeps the cores busy.
-        numbered = steps.map(lambda step: (step, *decode_step(step)), num_parallel_calls=2)
-        batches = delivery(_without_autotuning(numbered), _on_demand(decode_step))
-    else:
-        crops = tf.data.Dataset.range(first_step * own_size, own_examples).map(draw)
-        batches = decoded(read_groups_ahead(crops, table, group_size) if order.has_groups else crops)
-    batches = batches.map(drop_failures(paths, ledger))
-    if keep_empty:
-        # A network may require a minimum of samples even where there is no example.
-        nothing = tf.zeros([0, crop_samples or 30 * sample_rate_hz]), tf.zeros([0], tf.int64)
-        if rest and not own_rest and first_step <= whole_batches:
-            batches = batches.concatenate(tf.data.Dataset.from_tensors(nothing))
-        batches = batches.map(lambda *batch: tf.cond(not_empty(*batch), lambda: batch, lambda: nothing))
-    else:
-        batches = batches.filter(not_empty)
-    return _stream(batches.map(lambda waveform, row: (waveform, tf.gather(class_table, row))))
+    if batch_size % shard[1]:
+        raise ValueError(f"expected batch_size as a multiple of the {shard[1]} parts of a batch, received {batch_size}")
+    for name, value in (("epoch", epoch or 0), ("first_epoch", first_epoch), ("first_step", first_step)):
+        if value < 0:
+            raise ValueError(f"expected {name} of at least 0, received {value}")
+    order = Order(len(clips.paths), crops_per_clip, seed, first_epoch if epoch is None else epoch, shuffle_clips)
+    if epoch is None:
+        if delivery or first_step:
+            raise ValueError(f"expected an epoch with {'delivery' if delivery else 'first_step'}, received none")
+        return all_passes(clips, order, decoding, shard, keep_empty)
+    if first_epoch:
+        raise ValueError("expected an epoch or a first_epoch, received both")
+    single = SinglePass(clips, path_table(clips.paths), order, decoding, shard, first_step, delivery)
+    batches = single.kept_empty() if keep_empty else single.decoded().filter(not_empty)
+    batches = batches.map(column_adder(clips)).prefetch(BUFFER_BATCHES)
+    return LedgeredDataset(without_autotuning(batches), clips.paths, clips.ledger)
 
 
 def eval_dataset(
-    paths: Sequence[str],
-    ledger: FailureLedger,
+    data: Clips,
+    class_indices: Sequence[int] | np.ndarray | FailureLedger | None = None,
+    ledger: FailureLedger | None = None,
     *,
     sample_rate_hz: int = 22050,
     crop_seconds: float = 5.0,
     batch_size: int = 32,
+    with_rows: bool | None = None,
+    sample_weight: Sequence[float] | np.ndarray | None = None,
     decoder: str = DEFAULT_DECODER,
     decode_workers: int | None = None,
-) -> tf.data.Dataset:
+) -> LedgeredDataset:
     """Returns every clip once, in order, as the windows that cover it (see `pipeline.windows`).
 
     A clip of d seconds gives ceil(d / crop_seconds) windows, the first at its beginning and the last at its end; a clip
     that is shorter than a window is padded with zeros. With `crop_seconds=0` every clip is one window in a batch of its
     own, so that no padding depends on other clips.
 
+    Without row numbers this is what `fit(validation_data=...)`, `evaluate` and `predict` of Keras take: it knows its number of
+    batches, for which the length of every clip is read here, and a batch of which nothing could be decoded has no
+    examples. Scores are then those of windows; for scores of clips, average over the windows of each row.
+
     Args:
-        paths: audio files.
-        ledger: records the files that cannot be decoded; such a clip's windows may be missing in part.
+        data: clips with their labels, such as `catalog["validation"]`; or paths of audio files.
+        class_indices: of paths, as for `train_dataset`; None: a batch has no targets.
+        ledger: records the files that cannot be decoded; such a clip's windows may be missing in part. None makes one, as
+            for `train_dataset`.
         sample_rate_hz: rate of the waveforms.
         crop_seconds: length of a window; 0 gives whole clips.
         batch_size: windows a batch.
+        with_rows: whether a batch ends with the row of each window: the index of its clip in `data`. Keras would take it
+            for a weight or a target. A batch of which nothing could be decoded is then left out. None: only where there are no
+            targets.
+        sample_weight: as for `train_dataset`.
         decoder: as for `train_dataset`.
         decode_workers: parallel decodes; None means as many as this process may use cores.
 
     Returns:
-        A dataset of (waveform float32 [batch, samples], row int64 [batch]); a row is the index of the clip in `paths`.
+        A dataset of (waveform float32 [batch, samples], target int32 [batch] or [batch, classes], weight float32 [batch], row
+        int64 [batch]), without those that there are not: (waveform, target) for `catalog["validation"]`, (waveform, row) for
+        paths alone.
 
     Raises:
-        ValueError: a setting is out of range, or the decoder's package is not installed.
+        ValueError: a setting is out of range, the arguments do not fit each other, or the decoder's package is not installed.
 
     Example:
-        >>> for waveform, row in eval_dataset(paths, FailureLedger(3), crop_seconds=2.5):  # three MP3s of 6 s
+        >>> for waveform, row in eval_dataset(paths, crop_seconds=2.5):  # three MP3s of 6 s
         ...     print(waveform.shape, row.numpy())
         (9, 55125) [0 0 0 1 1 1 2 2 2]
+        >>> for waveform, target in eval_dataset(paths, [1, 0, 1], crop_seconds=2.5):
+        ...     print(waveform.shape, target.numpy())
+        (9, 55125) [1 1 1 0 0 0 1 1 1]
     """
-    _check(paths, sample_rate_hz, crop_seconds, batch_size, decoder, decode_workers)
-    crop_samples = round(crop_seconds * sample_rate_hz)
-    workers = decode_workers or default_workers()
-    table = path_table(paths)
-    crops = window_crops(table, crop_seconds, decoder, workers)
-    own_size = batch_size if crop_samples else 1
-    batches = decoded_batches(crops, table, sample_rate_hz, crop_samples, own_size, decoder, workers, ledger.remark)
-    return _stream(batches.map(drop_failures(paths, ledger)).filter(not_empty))
+    clips = list_clips(data, class_indices, ledger, sample_weight)
+    decoding = make_decoding(sample_rate_hz, crop_seconds, batch_size, decoder, decode_workers)
+    if not decoding.crop_samples:
+        decoding = dataclasses.replace(decoding, batch_size=1)
+    with_rows = not clips.columns if with_rows is None else with_rows
+    table = path_table(clips.paths)
+    counted = count_windows(table, crop_seconds, decoder, decoding.workers)
+    if not with_rows:
+        rows, windows = counted.batch(len(clips.paths)).get_single_element()
+        number = -(-int(tf.reduce_sum(windows)) // decoding.batch_size)
+        counted = tf.data.Dataset.from_tensor_slices((rows, windows))
+    rate_and_size = sample_rate_hz, decoding.crop_samples, decoding.batch_size
+    batches = decoded_batches(
+        window_crops(counted), table, *rate_and_size, decoder, decoding.workers, clips.ledger.remark
+    ).map(drop_failures(clips.paths, clips.ledger))
+    batches = batches.filter(not_empty) if with_rows else decoding.keep_empty(batches)
+    batches = batches.map(column_adder(clips, with_rows)).prefetch(BUFFER_BATCHES)
+    if not with_rows:
+        batches = batches.apply(tf.data.experimental.assert_cardinality(number))
+    return LedgeredDataset(without_autotuning(batches), clips.paths, clips.ledger)
+
+
+def make_decoding(
+    sample_rate_hz: int, crop_seconds: float, batch_size: int, decoder: str, decode_workers: int | None
+) -> Decoding:
+    """Checks settings that both datasets have.
+
+    Raises:
+        ValueError: one is out of range, or the decoder's package is not installed.
+    """
+    _check(sample_rate_hz, crop_seconds, batch_size, decoder, decode_workers)
+    return Decoding(
+        sample_rate_hz=sample_rate_hz,
+        crop_samples=round(crop_seconds * sample_rate_hz),
+        batch_size=batch_size,
+        decoder=decoder,
+        workers=decode_workers or default_workers(),
+    )
 
 
 def default_workers() -> int:
@@ -205,7 +248,6 @@ def iterate(dataset: tf.data.Dataset, ledger: FailureLedger) -> Iterator[tuple[t
 
 
 def _check(
-    paths: Sequence[str],
     sample_rate_hz: int,
     crop_seconds: float,
     batch_size: int,
@@ -213,8 +255,6 @@ def _check(
     decode_workers: int | None,
 ) -> None:
     get_decoder(decoder).check_package()
-    if not len(paths):
-        raise ValueError("expected at least one path, received none")
     for name, value in (("sample_rate_hz", sample_rate_hz), ("batch_size", batch_size)):
         if not 1 <= value < math.inf:
             raise ValueError(f"expected {name} of at least 1, received {value}")
@@ -228,38 +268,3 @@ def _check(
         raise ValueError(
             f"expected decode_workers between 1 and {MAX_WORKERS}, or None for all cores, received {decode_workers}"
         )
-
-
-def _on_demand(decode_step: Callable[[tf.Tensor], Batch]) -> Callable[[int], Batch]:
-    """Makes a function that decodes the batch of any step in this process.
-
-    The function uses a dataset rather than a tf.function, because tf.data computes each matrix product with one thread,
-    and the last bits of a product depend on the number of threads.
-    """
-    wanted = tf.Variable(0, dtype=tf.int64)
-    batches: list[Iterator[Batch]] = []  # one, once the first is asked for: few passes need it
-
-    def decode(step: int) -> Batch:
-        if not batches:
-            dataset = tf.data.Dataset.from_tensors(0).repeat().map(lambda _: decode_step(wanted.read_value()))
-            batches.append(iter(_without_autotuning(dataset)))
-        wanted.assign(step)
-        return next(batches[0])
-
-    return decode
-
-
-def _stream(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Decodes two batches ahead of the training step."""
-    return _without_autotuning(dataset.prefetch(2))
-
-
-def _without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Switches tf.data's autotuning off.
-
-    Autotuning starts with hardly any buffer, and takes longer than an epoch of a small data set to find out what is known
-    beforehand: every core should decode.
-    """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return dataset.with_options(options)

@@ -27,8 +27,7 @@ def drop_failures(paths: Sequence[str], ledger: FailureLedger) -> Callable[..., 
             for row, error in zip(rows, errors, strict=True):
                 ledger.record(paths[row], error.decode(errors="surrogateescape"))
         except FailureBudgetError as error:
-            # TensorFlow dies of an exception that names a file whose name is not text.
-            raise FailureBudgetError(str(error).encode(errors="backslashreplace").decode()) from None
+            raise _printable(error) from None
         return np.int64(len(rows))
 
     def drop(*batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -48,6 +47,50 @@ def drop_failures(paths: Sequence[str], ledger: FailureLedger) -> Callable[..., 
         return tuple(result)
 
     return drop
+
+
+def find_problem(paths: Sequence[str], ledger: FailureLedger) -> FailureBudgetError | None:
+    """Returns why a dataset cannot go on: more files failed than the ledger allows, or all of them.
+
+    Args:
+        paths: the files of the dataset.
+        ledger: where their failures are recorded.
+    """
+    try:
+        ledger.check()
+    except FailureBudgetError as error:
+        return error
+    failures = ledger.failures
+    if any(path not in failures for path in paths):
+        return None
+    shown = "\n".join(f"  {path}: {failures[path].reason}" for path in dict.fromkeys(paths[:10]))
+    return FailureBudgetError(f"expected files that can be decoded, found none of {len(paths)}:\n{shown}")
+
+
+def at_least_one(paths: Sequence[str], ledger: FailureLedger, nothing: Sequence[tf.Tensor]) -> tf.data.Dataset:
+    """Makes a dataset without batches that raises an error if every file has failed when it is reached.
+
+    Args:
+        paths: the files of the dataset in front of it.
+        ledger: where their failures are recorded.
+        nothing: a batch without examples.
+    """
+
+    def check() -> np.int64:
+        if problem := find_problem(paths, ledger):
+            raise _printable(problem)
+        return np.int64(0)
+
+    def checked(*batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        with tf.control_dependencies([tf.numpy_function(check, [], tf.int64)]):
+            return tuple(tf.identity(tensor) for tensor in batch)
+
+    return tf.data.Dataset.from_tensors(tuple(nothing)).map(checked).filter(not_empty)
+
+
+def _printable(error: FailureBudgetError) -> FailureBudgetError:
+    """Returns the same error without what is not text: TensorFlow dies of an exception with such a file's name."""
+    return FailureBudgetError(str(error).encode(errors="backslashreplace").decode())
 
 
 def not_empty(*batch: tf.Tensor) -> tf.Tensor:

@@ -21,10 +21,12 @@ class Order:
         clips: number of clips.
         crops_per_clip: how often each occurs.
         seed: the same seed and epoch give the same pass.
-        epoch: number of the pass, from 0.
+        epoch: number of the pass, from 0; inside a graph an int64 scalar.
         shuffle_clips: how many clips are shuffled together at most, in a group; 0 shuffles all clips. A group consists of
             up to `RUNS_PER_GROUP` runs of neighbouring clips from random places of the data set, so that it can be read
             nearly in order. The groups and the bounds of their runs differ from epoch to epoch.
+        is_shuffled: whether the examples are shuffled; if not, the clips come in order, `crops_per_clip` times.
+        from_beginning: whether every crop is the beginning of its clip, rather than from a random place in it.
 
     Raises:
         ValueError: a setting is out of range.
@@ -39,8 +41,10 @@ class Order:
     clips: int
     crops_per_clip: int = 1
     seed: int = 0
-    epoch: int = 0
+    epoch: int | tf.Tensor = 0
     shuffle_clips: int = 0
+    is_shuffled: bool = True
+    from_beginning: bool = False
 
     def __post_init__(self) -> None:
         if self.crops_per_clip < 1:
@@ -56,7 +60,7 @@ class Order:
     @property
     def group_clips(self) -> int:
         """The number of clips in a group; the last group may have fewer."""
-        if not 0 < self.shuffle_clips < self.clips:
+        if not (self.is_shuffled and 0 < self.shuffle_clips < self.clips):
             return self.clips
         return self.shuffle_clips - self.shuffle_clips % self._run_clips
 
@@ -79,7 +83,12 @@ class Order:
             The example's clip, int64 scalar, and the position of its crop in the clip, float32 scalar from 0 (beginning)
             to 1 (end).
         """
-        example = self._example_of_group(place) if self.has_groups else self._shuffled(place, self.examples, self.epoch)
+        if self.has_groups:
+            example = self._example_of_group(place)
+        else:
+            example = self._shuffled(place, self.examples, self.epoch) if self.is_shuffled else place
+        if self.from_beginning:
+            return example % self.clips, tf.zeros([])
         # Another generator than the permutation's, with the same seed.
         position = tf.random.stateless_uniform([], seed=tf.stack([self.seed, self.epoch * self.examples + example]))
         return example % self.clips, position

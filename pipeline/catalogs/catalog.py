@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline.catalogs.labelled_clips import LabelledClips
 from pipeline.storage.clips import containing_file
 from pipeline.storage.files import is_file
 from pipeline.storage.left_out import LeftOut
@@ -72,6 +73,17 @@ class Catalog:
         if name == "all":
             return self.tracks
         return self.tracks[self.tracks["split"] == name]
+
+    def __getitem__(self, split: str) -> LabelledClips:
+        """The clips of one split, or of every split for "all", with their targets: for `pipeline.train_dataset`.
+
+        Raises:
+            CatalogError: there is no split of that name.
+        """
+        if split not in (*SPLITS, "all"):
+            raise CatalogError(f"expected one of the splits {', '.join(SPLITS)}, or all, received {split!r}")
+        tracks = self.split(split)
+        return LabelledClips(tracks, self.targets(tracks), self.labels, self.multi_label)
 
     def keep(self, mask: pd.Series, note: str, reason: str = "") -> Catalog:
         """The same catalog with only the rows where `mask` is true.

@@ -76,8 +76,8 @@ def decoded_batches(
     return crops.batch(batch_size).map(decode_batch, num_parallel_calls=workers)
 
 
-def window_crops(table: tf.Tensor, crop_seconds: float, decoder: str, workers: int) -> tf.data.Dataset:
-    """Finds the windows of every clip, in order (see `pipeline.windows`).
+def count_windows(table: tf.Tensor, crop_seconds: float, decoder: str, workers: int) -> tf.data.Dataset:
+    """Counts the windows of every clip (see `pipeline.windows`).
 
     Args:
         table: from `path_table`.
@@ -86,18 +86,31 @@ def window_crops(table: tf.Tensor, crop_seconds: float, decoder: str, workers: i
         workers: clips whose lengths are read in parallel.
 
     Returns:
-        A dataset of crops, as `decoded_batches` expects them. A clip that cannot be decoded has one window.
+        A dataset of (row, number of windows), both int64 scalar, in order. A clip that cannot be decoded has one window.
     """
     module: Any = get_decoder(decoder).load()
 
     def count_in_python(path: bytes) -> np.int64:
         return np.int64(module.count_windows(os.fsdecode(path), crop_seconds))
 
-    def count_windows(row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def count(row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         if get_decoder(decoder).is_graph_native:
             return row, module.count_windows(table[row], crop_seconds)
         windows_of_clip = tf.numpy_function(count_in_python, [table[row]], tf.int64, stateful=False)
         return row, tf.ensure_shape(windows_of_clip, [])
+
+    return tf.data.Dataset.range(len(table)).map(count, num_parallel_calls=workers)
+
+
+def window_crops(counted: tf.data.Dataset) -> tf.data.Dataset:
+    """Finds the windows of every clip, in order.
+
+    Args:
+        counted: from `count_windows`.
+
+    Returns:
+        A dataset of crops, as `decoded_batches` expects them.
+    """
 
     def spread(row: tf.Tensor, num_windows: tf.Tensor) -> tf.data.Dataset:
         float_count = tf.cast(num_windows, tf.float32)
@@ -107,8 +120,7 @@ def window_crops(table: tf.Tensor, crop_seconds: float, decoder: str, workers: i
 
         return tf.data.Dataset.range(num_windows).map(place)
 
-    rows = tf.data.Dataset.range(len(table))
-    return rows.map(count_windows, num_parallel_calls=workers).flat_map(spread)
+    return counted.flat_map(spread)
 
 
 def _decode_batch(

@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
-from pipeline.dataset import Batch, Delivery
+from pipeline.decoding.batches import Batch
+from pipeline.passes import Delivery
 
 Report = Callable[[str], None]
 START_SECONDS = 60.0

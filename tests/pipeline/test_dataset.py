@@ -139,13 +139,13 @@ def test_spent_budget_stops_with_names(clips_and_bad):
 def test_a_batch_of_failures_alone_is_no_batch(tmp_path: Path):
     paths = [str(tmp_path / f"{i}.mp3") for i in range(6)]
     ledger = FailureLedger(6, 1.0)
-    assert list(train_dataset(paths, range(6), ledger, crop_seconds=1, batch_size=2)) == []
+    assert list(train_dataset(paths, range(6), ledger, crop_seconds=1, batch_size=2, epoch=0)) == []
     assert len(ledger.failures) == 6
 
 
 def test_crops_of_a_bad_file_are_counted_once_as_a_file(tmp_path: Path):
     ledger = FailureLedger(1, 1.0)
-    list(train_dataset([str(tmp_path / "no.mp3")], [0], ledger, crops_per_clip=5, crop_seconds=1))
+    list(train_dataset([str(tmp_path / "no.mp3")], [0], ledger, crops_per_clip=5, crop_seconds=1, epoch=0))
     assert [failure.occurrences for failure in ledger.failures.values()] == [5]
 
 
@@ -162,6 +162,7 @@ def test_parts_of_batches_and_the_rest_of_a_pass_are_those_of_the_whole(clips_an
             crop_seconds=1,
             batch_size=4,
             shuffle_clips=shuffle_clips,
+            epoch=0,
             keep_empty=True,
             **options,
         )
