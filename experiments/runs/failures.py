@@ -72,9 +72,12 @@ def restore_failures(path: Path, ledger: FailureLedger, paths: Iterable[str]) ->
 def describe_failures(path: Path, ledger: FailureLedger, catalog: Catalog) -> str:
     """Returns one line that counts the undecodable files by label and names the file that lists them."""
     failed, remarks = ledger.failures, ledger.remarks
-    more = f"; of {len(remarks)} more a part is not used: see {path}" if remarks else ""
-    if not failed:
-        return f"every file could be decoded{more}"
-    labels = catalog.label_names(catalog.tracks[catalog.tracks["path"].isin(failed)].drop_duplicates("path"))
-    counts = ", ".join(f"{label} {count}" for label, count in labels.value_counts().sort_index().items())
-    return f"{len(failed)} file{'s' * (len(failed) > 1)} could not be decoded ({counts}): see {path}{more}"
+    parts = []
+    if failed:
+        tracks = catalog.tracks[catalog.tracks["path"].isin(failed)].drop_duplicates("path")
+        labels = catalog.label_names(tracks).value_counts().sort_index()
+        counts = ", ".join(f"{label} {count}" for label, count in labels.items())
+        parts.append(f"{len(failed)} file{'s' * (len(failed) > 1)} could not be decoded ({counts})")
+    if remarks:
+        parts.append(f"of {len(remarks)} file{'s' * (len(remarks) > 1)} a part is not used")
+    return f"{', '.join(parts)}: see {path}" if parts else "every file could be decoded"
