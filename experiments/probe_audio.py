@@ -18,8 +18,8 @@ _OUTPUT = define_path("output", "probe.csv", "The CSV to write.")
 def main(argv: list[str]) -> None:
     del argv
     from experiments.builders.data import load_catalog
-    from pipeline.catalogs.catalog import read_table
     from pipeline.catalogs.probe import FIELDS, probe_files
+    from pipeline.catalogs.read_table import read_table
 
     catalog = load_catalog(settings_flags.settings_from_flags(flags.FLAGS), needs_splits=False)
     output = probe_files(

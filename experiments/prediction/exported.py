@@ -115,7 +115,7 @@ def _load_tflite(path: Path) -> ExportedModel:
 
 
 def _tflite_interpreter() -> Any:
-    """Returns the class that runs TFLite models: ai-edge-litert's, or TensorFlow's own, which goes away after 2.20."""
+    """Returns the class that runs TFLite models: ai-edge-litert's, or TensorFlow's own, which is announced to go."""
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:

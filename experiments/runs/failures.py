@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from pathlib import Path
 
+from experiments.runs.csv_rows import read_rows, write_rows
 from pipeline.catalogs.catalog import Catalog
 from pipeline.catalogs.probe import probe_file
 from pipeline.failures import FailureLedger
-from pipeline.storage.atomic import atomic_write
 
 COLUMNS = ("track_id", "path", "split", "label", "reason", "occurrences")
 
@@ -19,35 +18,20 @@ def write_failures(csv_path: Path, ledger: FailureLedger, catalog: Catalog) -> N
 
     A file that could be decoded, but of which a part is not used, has 0 occurrences.
     """
-    rows = catalog.tracks.drop_duplicates("path").set_index("path")[["track_id", "split", "label"]]
-    with (
-        atomic_write(csv_path) as temporary,
-        open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        problems = {path: (failure.reason, failure.occurrences) for path, failure in ledger.failures.items()}
-        problems |= {path: (remark, 0) for path, remark in ledger.remarks.items()}
-        for path, (reason, occurrences) in sorted(problems.items()):
-            track_id, split, label = rows.loc[path]
-            writer.writerow((track_id, path, split, label, reason, occurrences))
+    tracks = catalog.tracks.drop_duplicates("path").set_index("path")[["track_id", "split", "label"]]
+    problems = {path: (failure.reason, failure.occurrences) for path, failure in ledger.failures.items()}
+    problems |= {path: (remark, 0) for path, remark in ledger.remarks.items()}
+    rows = []
+    for path, problem in sorted(problems.items()):
+        track_id, split, label = tracks.loc[path]
+        rows.append((track_id, path, split, label, *problem))
+    write_rows(csv_path, COLUMNS, rows)
 
 
 def read_failures(path: Path) -> list[dict[str, str]]:
     """Returns the rows of a failures.csv, each by the names of its columns; none if there is no such file."""
-    if not path.is_file():
-        return []
-    try:
-        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = csv.DictReader(file)
-            if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
-                raise ValueError(f"no column {', '.join(missing)}")
-            return list(rows)
-    except (OSError, ValueError, csv.Error) as error:
-        raise ValueError(
-            f"expected the run's undecodable files in {path}, but they cannot be read: {error}; remove it, and the next "
-            "training or evaluation finds them again"
-        ) from error
+    what, who = "the run's undecodable files", "the next training or evaluation finds them again"
+    return read_rows(path, COLUMNS, what, who)
 
 
 def restore_failures(path: Path, ledger: FailureLedger, paths: Iterable[str]) -> None:
@@ -72,9 +56,12 @@ def restore_failures(path: Path, ledger: FailureLedger, paths: Iterable[str]) ->
 def describe_failures(path: Path, ledger: FailureLedger, catalog: Catalog) -> str:
     """Returns one line that counts the undecodable files by label and names the file that lists them."""
     failed, remarks = ledger.failures, ledger.remarks
-    more = f"; of {len(remarks)} more a part is not used: see {path}" if remarks else ""
-    if not failed:
-        return f"every file could be decoded{more}"
-    labels = catalog.label_names(catalog.tracks[catalog.tracks["path"].isin(failed)].drop_duplicates("path"))
-    counts = ", ".join(f"{label} {count}" for label, count in labels.value_counts().sort_index().items())
-    return f"{len(failed)} file{'s' * (len(failed) > 1)} could not be decoded ({counts}): see {path}{more}"
+    parts = []
+    if failed:
+        tracks = catalog.tracks[catalog.tracks["path"].isin(failed)].drop_duplicates("path")
+        labels = catalog.label_names(tracks).value_counts().sort_index()
+        counts = ", ".join(f"{label} {count}" for label, count in labels.items())
+        parts.append(f"{len(failed)} file{'s' * (len(failed) > 1)} could not be decoded ({counts})")
+    if remarks:
+        parts.append(f"of {len(remarks)} file{'s' * (len(remarks) > 1)} a part is not used")
+    return f"{', '.join(parts)}: see {path}" if parts else "every file could be decoded"

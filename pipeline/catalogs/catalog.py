@@ -7,7 +7,6 @@ import difflib
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -25,7 +24,7 @@ COLUMNS = ("track_id", "path", "label", "split", "artist", "album", "title")
 SPLITS = ("training", "validation", "test")
 LABEL_SEPARATOR = "|"  # between the labels of a clip that has several
 # Longer than the longest path, and than any name: such a field is damage, and every table and plot would suffer it.
-_MAX_TEXT = 4096
+MAX_TEXT = 4096
 _MAX_MESSAGE = 2000
 _MAX_SIMILAR = 5  # notes on labels of nearly one name
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
@@ -149,9 +148,9 @@ def make_catalog(
     tracks = tracks.reindex(columns=list(COLUMNS)).fillna({"artist": "", "album": "", "title": ""})
     for column in ("path", "label", "artist", "album", "title"):
         longest = max(tracks[column], key=len, default="")
-        if len(longest) > _MAX_TEXT:
+        if len(longest) > MAX_TEXT:
             raise CatalogError(
-                f"expected at most {_MAX_TEXT} characters in the column {column}, found {len(longest)}: "
+                f"expected at most {MAX_TEXT} characters in the column {column}, found {len(longest)}: "
                 f"{longest[:40]!r}…; mend the table"
             )
     # pandas 3 reads a NUL as part of a text, which no file's name, plot or page takes; earlier ones end the text there.
@@ -277,69 +276,3 @@ def missing_files(tracks: pd.DataFrame) -> pd.Series:
     files = tracks["path"].map(containing_file)
     there = {file: is_file(file) for file in files.unique()}  # a shard holds many clips
     return ~files.map(there).astype(bool)
-
-
-def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
-    """Reads a CSV as text ("" where empty) and checks that it has the `needed` columns.
-
-    It is in UTF-8, but for names of files, which need not be text: their other bytes are lone surrogates, as in `os.fsdecode`.
-    A table may also be separated by semicolons or tabs, as spreadsheets write it; the case of its columns' names and spaces
-    around them do not matter.
-
-    Args:
-        path: the table.
-        needed: columns that must be there.
-
-    Raises:
-        CatalogError: it cannot be read, or lacks a column.
-    """
-    known = {name.lower(): name for name in (*COLUMNS, *needed)}
-    try:
-        if _holds_nul(path):  # at which the parser would end a field: another path than the table's
-            raise CatalogError(f"expected a CSV table in UTF-8 at {path}, found NUL bytes in it; save it as UTF-8 text")
-        table = pd.read_csv(
-            path,
-            sep=_separator(path, needed),
-            dtype=str,
-            keep_default_na=False,
-            encoding="utf-8-sig",
-            encoding_errors="surrogateescape",
-        )
-        for column in (name for name in table if name.strip().lower() not in ("path", "track_id")):
-            "\n".join((column, *table[column])).encode()  # text: raises UnicodeEncodeError otherwise
-    except FileNotFoundError:
-        raise CatalogError(f"expected a table at {path}, found nothing there; check the path") from None
-    except (OSError, UnicodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise CatalogError(f"expected a CSV table in UTF-8 at {path}, but it cannot be read: {error}") from error
-    if not isinstance(table.index, pd.RangeIndex):  # the first fields of each row have become its name
-        raise CatalogError(
-            f"expected as many fields in every row as in the header of {path}, found more in each; quote those with commas"
-        )
-    table.columns = [known.get(column.strip().lower(), column) for column in table.columns]
-    if len(repeated := table.columns[table.columns.duplicated()]):
-        raise CatalogError(
-            f"expected each column once in {path}, found several of the name {repeated[0]!r}; rename or remove all but one"
-        )
-    absent = [column for column in needed if column not in table.columns]
-    if absent:
-        raise CatalogError(
-            f"expected the columns {', '.join(needed)} in {path}, found no {' and no '.join(absent)} "
-            f"(its columns: {', '.join(table.columns)}); add or rename them"
-        )
-    return table
-
-
-def _holds_nul(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return any(b"\0" in block for block in iter(lambda: file.read(1 << 20), b""))
-
-
-def _separator(path: Path, needed: Sequence[str]) -> str:
-    """What separates the fields of a table: a comma, unless its header has the needed columns between something else."""
-    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        header = file.readline(_MAX_TEXT).lower()
-    for separator in ",;\t":
-        names = {name.strip().strip('"').strip() for name in header.split(separator)}
-        if {name.lower() for name in needed} <= names and (separator == "," or "," not in header):
-            return separator
-    return ","

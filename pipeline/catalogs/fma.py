@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.catalogs.catalog import SPLITS, Catalog, CatalogError, join_labels, make_catalog, read_table, resolve_name
+from pipeline.catalogs.catalog import SPLITS, Catalog, CatalogError, join_labels, make_catalog, resolve_name
+from pipeline.catalogs.read_table import read_table
 from pipeline.storage.left_out import LeftOut
 
 SUBSETS = ("small", "medium", "large", "full")

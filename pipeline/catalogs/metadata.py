@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.catalogs.catalog import CatalogError, read_table
+from pipeline.catalogs.catalog import CatalogError
+from pipeline.catalogs.read_table import read_table
 from pipeline.catalogs.written_paths import path_key
 from pipeline.storage.left_out import quote_names
 

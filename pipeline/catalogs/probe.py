@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.catalogs.catalog import Catalog, CatalogError, read_table
+from pipeline.catalogs.catalog import Catalog, CatalogError
+from pipeline.catalogs.read_table import read_table
 from pipeline.decoding.silence import describe_silence
 from pipeline.decoding.soundfile_decoder import DecodeError, decode_blocks, find_remark, read_info
 from pipeline.storage.atomic import atomic_write

@@ -6,7 +6,8 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.catalogs.catalog import Catalog, CatalogError, make_catalog, read_table
+from pipeline.catalogs.catalog import Catalog, CatalogError, make_catalog
+from pipeline.catalogs.read_table import read_table
 from pipeline.catalogs.splits import complete_splits
 from pipeline.catalogs.written_paths import WrittenPaths
 

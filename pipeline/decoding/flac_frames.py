@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 from pipeline.mp3.frames import skip_id3v2
-from pipeline.storage.clips import ClipFile, part_path
+from pipeline.storage.clips import ClipFile, part_paths
 
 MARKER = b"fLaC\x00\x00\x00\x22"  # and a streaminfo block, which is always first and of this size
 _STREAMINFO_BYTES = 34
@@ -143,9 +143,7 @@ def find_flac_files(path: str, file: ClipFile) -> tuple[str, ...]:
             place = data.find(MARKER, place + 1)
         offset += len(data) - len(before)
         before = data[-(len(MARKER) - 1) :]
-    return tuple(
-        part_path(path, start, end - start) for start, end in zip(starts, [*starts[1:], file.size], strict=True)
-    )
+    return part_paths(path, starts, file.size)
 
 
 def _frame_end(head: bytes, header: FlacHeader) -> int | None:

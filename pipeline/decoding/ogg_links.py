@@ -5,7 +5,7 @@ Source: RFC 3533 (Ogg), 4 and 6.
 
 from __future__ import annotations
 
-from pipeline.storage.clips import ClipFile, part_path
+from pipeline.storage.clips import ClipFile, part_paths
 
 MARKER = b"OggS"
 _BLOCK_BYTES = 1 << 20
@@ -41,6 +41,4 @@ def find_ogg_links(path: str, file: ClipFile) -> tuple[str, ...]:
             starts.append(offset)
         was_first = is_first
         offset += _HEADER_BYTES + segments + sum(data[at + _HEADER_BYTES : at + _HEADER_BYTES + segments])
-    return tuple(
-        part_path(path, start, end - start) for start, end in zip(starts, [*starts[1:], file.size], strict=True)
-    )
+    return part_paths(path, starts, file.size)

@@ -6,113 +6,31 @@ wanted one, which are too few where frames are small: music of a variable bit ra
 Here the offset of a frame follows from the constant bit rate, or comes from an index that one pass over the file makes,
 and the cut begins as many frames earlier as the wanted frame refers to. The cut begins with the file's own Info or Xing
 frame, so the decoder drops the same delay from its beginning. If the cut's first frame of audio is frame n, then sample s
-of the file is sample s - 1152 n of the cut (576 n below 32 kHz).
+of the file is sample s - 1152 n of the cut (576 n below 32 kHz). Every frame of a cut is decoded, those before the wanted
+one as silence, and their number is such that the cut has the bits of the whole file, not only the same samples to 1e-7.
 
-Source: as `pipeline.mp3.frames`; the bit reservoir reaches 511 bytes back (ISO/IEC 11172-3 2.4.2.7), delay and padding in the
-Info frame are at most 4095 samples (LAME), to which libmpg123 adds its decoder's 529.
+Source: as `pipeline.mp3.frames`; delay and padding in the Info frame are at most 4095 samples (LAME), to which libmpg123 adds
+its decoder's 529.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 import struct
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
 from pipeline.mp3 import frames as mp3_frames
+from pipeline.mp3.frame_places import ConstantFrames, IndexedFrames, constant_frames, index_frames, phase_frames
 from pipeline.mp3.frames import FrameHeader
 from pipeline.mp3.runs import FrameRun, find_runs, has_frames
 from pipeline.storage.clips import open_clip
 
 _HEAD_BYTES = 8192
-_RESERVOIR_BYTES = 511
 DECODER_DELAY_SAMPLES = 529
 _MAX_DELAY_SAMPLES = 4095 + DECODER_DELAY_SAMPLES
 _MAX_PADDING_SAMPLES = 4095
 _HAS_FRAMES, _HAS_BYTES = 0x1, 0x2
-_PADDING_BIT = 0x02
-_INDEX_STEP = 16  # the index holds the offset of every 16th frame: 10 bytes a second of music
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class ConstantFrames:
-    """The offsets of the frames of a stream of constant bit rate.
-
-    Attributes:
-        offset: where in the file the first frame begins.
-        mean_bytes: length of a frame, which need not be whole.
-        key: the first three bytes of each frame's header, without the padding bit.
-    """
-
-    offset: int
-    mean_bytes: float
-    key: tuple[int, ...]
-
-    def read(self, path: str, target: int, end: int, header: FrameHeader) -> tuple[bytes, int, int] | None:
-        """Reads frames [target, end), the frames before them that they refer to, and perhaps a piece of the next frame.
-
-        Args:
-            path: the MP3.
-            target: number of the first wanted frame.
-            end: number of the last wanted frame plus one.
-            header: header of the first frame of audio.
-
-        Returns:
-            The bytes, the number of their first frame, and the number of their last frame plus one; None if the frames
-            are not where they should be.
-        """
-        first = _aligned(target - math.ceil(_RESERVOIR_BYTES / _payload_bytes(self.mean_bytes, header)), header)
-        with open_clip(path) as file:
-            file.seek(self.offset + int(first * self.mean_bytes) - 1)
-            data = file.read(int((end - first) * self.mean_bytes) + 3)
-        # Encoders pad a frame when a byte's worth of rounding has come together: the place is off by one at most.
-        shift = next((shift for shift in (1, 2, 0) if _frame_key(data[shift : shift + 4]) == self.key), None)
-        return None if shift is None else (data[shift:], first, end)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class IndexedFrames:
-    """An index of the frames of a stream of any bit rate.
-
-    Attributes:
-        offsets: where in the file every `_INDEX_STEP`-th frame begins, and where the last frame ends, uint32 or uint64.
-        count: number of frames.
-        smallest_bytes: length of the shortest frame.
-        runs: where each run of frames begins and ends; what is between runs is no frame of the stream.
-    """
-
-    offsets: np.ndarray
-    count: int
-    smallest_bytes: int
-    runs: tuple[tuple[int, int], ...]
-
-    def read(self, path: str, target: int, end: int, header: FrameHeader) -> tuple[bytes, int, int] | None:
-        """Reads frames as `ConstantFrames.read` does, and a few frames after the last wanted one."""
-        most_before = math.ceil(_RESERVOIR_BYTES / _payload_bytes(self.smallest_bytes, header))
-        begin, behind = _aligned(target - most_before, header) // _INDEX_STEP, -(-end // _INDEX_STEP)
-        at, until = int(self.offsets[begin]), int(self.offsets[behind])
-        data = b""
-        with open_clip(path) as file:
-            for run_begin, run_end in self.runs:
-                if run_begin < until and at < run_end:
-                    file.seek(max(at, run_begin))
-                    data += file.read(min(until, run_end) - max(at, run_begin))
-        before = target - begin * _INDEX_STEP
-        places = list(itertools.islice(mp3_frames.walk(data, 0, header), before + 1))
-        if len(places) <= before:
-            return None
-        reservoir = first = 0
-        for first in range(before, 0, -1):
-            if reservoir >= _RESERVOIR_BYTES:
-                break
-            reservoir += _payload_bytes(places[first] - places[first - 1], header)
-        else:
-            first = 0
-        first = _aligned(begin * _INDEX_STEP + first, header) - begin * _INDEX_STEP
-        return data[places[first] :], begin * _INDEX_STEP + first, min(behind * _INDEX_STEP, self.count)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -174,7 +92,7 @@ class SeekableMp3:
         data = _silenced(data, target - first, header)
         if first == 0 and self.is_follower:
             # Frames of silence, for the decoder to remove its delay from.
-            data, first = mp3_frames.empty_frame(header, 0) * _phases(header) + data, -_phases(header)
+            data, first = mp3_frames.empty_frame(header, 0) * phase_frames(header) + data, -phase_frames(header)
         first_sample = first * header.samples + self.lead_samples
         return ([self._tag(end - first, len(data)), data], first_sample) if first_sample <= start else None
 
@@ -231,7 +149,7 @@ def index_mp3(path: str) -> SeekableMp3 | None:
             and not has_frames(file, tag_bytes + offset + byte_count, first)
         ):
             audio_bytes = min(byte_count - header.frame_bytes, file.size - tag_bytes - audio)
-            places = _constant_frames(head[audio : audio + 4], first, tag_bytes + audio, frame_count, audio_bytes)
+            places = constant_frames(head[audio : audio + 4], first, tag_bytes + audio, frame_count, audio_bytes)
             if places is not None:
                 return SeekableMp3(info_frame, counts_offset, has_byte_count, first, frame_count, places)
         streams, unread_seconds = group_runs(find_runs(file, tag_bytes + audio, first), frame_count)
@@ -243,7 +161,7 @@ def index_mp3(path: str) -> SeekableMp3 | None:
         has_byte_count,
         first,
         sum(run.count for run in streams[0]),
-        _index(streams[0]),
+        index_frames(streams[0]),
         followers=_followers(streams[1:]),
         unread_seconds=unread_seconds,
     )
@@ -295,18 +213,7 @@ def _unstated(stream: Sequence[FrameRun]) -> SeekableMp3:
     """Indexes a stream that does not state its length."""
     header, count = stream[0].header, sum(run.count for run in stream)
     made, counts_offset = mp3_frames.info_frame(header, 0), 4 + header.side_info_bytes + 8
-    return SeekableMp3(made, counts_offset, False, header, count, _index(stream), states_length=False)
-
-
-def _index(stream: Sequence[FrameRun]) -> IndexedFrames:
-    starts = np.concatenate([run.places[:-1] for run in stream])
-    end = stream[-1].places[-1]
-    return IndexedFrames(
-        np.append(starts[::_INDEX_STEP], end).astype(np.uint32 if end < 1 << 32 else np.uint64),
-        len(starts),
-        min(int(np.diff(run.places).min()) for run in stream),
-        tuple((int(run.places[0]), int(run.places[-1])) for run in stream),
-    )
+    return SeekableMp3(made, counts_offset, False, header, count, index_frames(stream), states_length=False)
 
 
 def _silenced(data: bytes, count: int, header: FrameHeader) -> bytes:
@@ -334,33 +241,3 @@ def _silenced(data: bytes, count: int, header: FrameHeader) -> bytes:
         emptied[side : side + header.side_info_bytes] = bits.ljust(header.side_info_bytes, b"\0")
         held += place + frame.frame_bytes - side - header.side_info_bytes
     return bytes(emptied)
-
-
-def _constant_frames(
-    head: bytes, header: FrameHeader, offset: int, frame_count: int, audio_bytes: int
-) -> ConstantFrames | None:
-    mean_bytes = header.samples / 8 * 1000 * header.bit_rate_kbps / header.sample_rate_hz
-    # The frames that the tag counts fill the bytes that it counts, all at one rate.
-    if abs(audio_bytes - frame_count * mean_bytes) >= 2 or header.frame_bytes <= 4 + header.side_info_bytes:
-        return None
-    return ConstantFrames(offset, mean_bytes, _frame_key(head))
-
-
-def _aligned(frame: int, header: FrameHeader) -> int:
-    """Returns the last frame, not after a given one, from which libmpg123 computes the same bits as from the beginning."""
-    phases = _phases(header)
-    return max(0, frame) // phases * phases
-
-
-def _phases(header: FrameHeader) -> int:
-    """Returns after how many frames libmpg123's synthesis is where it was: it turns through 16 places, by 18 a granule."""
-    return 8 * 576 // header.samples
-
-
-def _payload_bytes(frame_bytes: float, header: FrameHeader) -> int:
-    """Returns how many bytes a frame adds to the bit reservoir at least: all but header, checksum and side information."""
-    return max(1, int(frame_bytes) - 6 - header.side_info_bytes)
-
-
-def _frame_key(head: bytes) -> tuple[int, ...]:
-    return (head[0], head[1], head[2] & ~_PADDING_BIT) if len(head) == 4 else ()

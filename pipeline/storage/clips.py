@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+from collections.abc import Sequence
 
 from pipeline.storage.files import file_size, is_file, open_file
 
@@ -57,9 +58,16 @@ def find_record_span(path: str) -> RecordSpan | None:
     return RecordSpan(shard, int(record), int(skip), int(length), original)
 
 
-def part_path(path: str, offset: int, length: int) -> str:
-    """Returns the path of a part of a clip: `length` bytes from `offset` on."""
-    return f"{path}#part+{offset}+{length}"
+def part_paths(path: str, starts: Sequence[int], size: int) -> tuple[str, ...]:
+    """Returns the paths of the parts of a clip that begin at `starts`, ascending, and end where the next one begins.
+
+    Args:
+        path: of the clip.
+        starts: offsets in bytes.
+        size: of the clip in bytes.
+    """
+    ends = [*starts[1:], size]
+    return tuple(f"{path}#part+{start}+{end - start}" for start, end in zip(starts, ends, strict=False))
 
 
 def is_whole_file(path: str) -> bool:

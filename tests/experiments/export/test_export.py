@@ -291,7 +291,8 @@ def test_all_formats_are_published_or_none(tmp_path: Path, monkeypatch):
 def test_tflite_of_other_fft_lengths(tmp_path: Path, rng):
     settings = replace(Settings(**SMALL_RUN), n_fft=400, hop_length=200)
     model = training.build_model(settings, 2)
-    write_tflite(AudioClassifier(model, ["a", "b"], RATE_HZ, 2.0, 4000), {}, tmp_path / "m.tflite")
+    metadata = {"labels": ["a", "b"], "sample_rate_hz": RATE_HZ, "crop_seconds": 2.0}
+    write_tflite(AudioClassifier(model, ["a", "b"], RATE_HZ, 2.0, 4000), metadata, tmp_path / "m.tflite")
     waveform = 0.1 * rng.standard_normal((2, CROP)).astype(np.float32)
     np.testing.assert_allclose(load_exported(tmp_path / "m.tflite").classify(waveform), model(waveform), atol=1e-5)
 

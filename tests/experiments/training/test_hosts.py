@@ -34,8 +34,9 @@ pytestmark = pytest.mark.slow
 RUN = SMALL_RUN | {"crops_per_clip": 5, "epochs": 2, "seed": 3, "model": "cnn2d_bn"}
 # Steps in which two code paths that differ by rounding alone stay together, whatever the processor: sums over a batch in
 # another order differ by a few roundings (6e-8 each), and Adam's division by small moments multiplies the difference by ten
-# about every seven steps (1e-6 after 12 steps, 1e-3 after 50, with oneDNN and without). A wrong gradient gives 1e-3 at once.
-COMPARED_STEPS, LARGEST_DRIFT = 12, 1e-5
+# about every seven steps (1e-6 to 1.4e-5 after 12 steps, 1e-3 after 50, with oneDNN and without, by the last bits of what is
+# decoded). A wrong gradient gives 1e-3 at once.
+COMPARED_STEPS, LARGEST_DRIFT = 11, 1e-4
 
 
 def free_ports(count: int) -> list[int]:

@@ -230,3 +230,13 @@ def test_integers_that_were_saved_as_they_are(tmp_path: Path):
     path = tmp_path / "a.wav"
     soundfile.write(path, (music(1, 22050, 1) * 2**31).astype(np.float32), 22050, subtype="FLOAT")
     assert np.abs(decode_crop(path, 22050, 0)).max() > 1e8
+
+
+@pytest.mark.parametrize(
+    "data", [b"OggS", b"OggS" + bytes(100), b"OggS" * 500, b"fLaC\0\0\0\x22" + bytes(34), b"fLaC\0\0\0\x22" * 9]
+)
+def test_what_only_begins_like_a_container(tmp_path: Path, data: bytes):
+    path = tmp_path / "a.ogg"
+    path.write_bytes(data)
+    with pytest.raises(DecodeError):
+        read_info(path)

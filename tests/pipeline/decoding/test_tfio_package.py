@@ -47,6 +47,7 @@ def test_exports_and_their_loading_do(without, tmp_path: Path):
     with refused("--mp3", "leave --mp3 out.*"):
         export_run(tmp_path / "no_run", tmp_path / "export", ("saved_model", "mp3"))
     (tmp_path / "assets.extra").mkdir()
+    (tmp_path / "saved_model.pb").write_bytes(b"")
     (tmp_path / "assets.extra" / METADATA_FILE).write_text('{"input": "mp3"}')
     with refused(f"{tmp_path}, a SavedModel of MP3s", "load the one of waveforms, .*"):
         load_exported(tmp_path)
