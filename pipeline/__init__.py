@@ -3,12 +3,18 @@
 What a user of the library calls can be imported from here. A module is loaded when one of its names is first asked for:
 TensorFlow takes seconds.
 
+`load_fma`, `load_folders`, `load_csv` and `load_records` return a catalog; `catalog["training"]` are the clips of a split.
+`train_dataset` and `eval_dataset` make of them datasets for `model.fit` or a loop of one's own, and
+`audio_dataset_from_directory` does so of a folder, as Keras's function of that name.
+
 Example:
-    >>> import pipeline
-    >>> ledger = pipeline.FailureLedger(len(paths), max_failure_rate=0.1)  # of three MP3s
-    >>> dataset = pipeline.train_dataset(paths, [0, 1, 0], ledger, crops_per_clip=4, batch_size=12)
-    >>> next(iter(dataset))[0].shape  # waveforms of 5 s at 22,050 Hz
-    TensorShape([12, 110250])
+    >>> from pipeline import eval_dataset, load_folders, train_dataset
+    >>> catalog = load_folders(folders_dir)
+    >>> train, validation = train_dataset(catalog["training"], crop_seconds=5), eval_dataset(catalog["validation"])
+    >>> next(iter(train))[0].shape[1]  # samples of 5 s at 22,050 Hz
+    110250
+    >>> train.ledger.failures  # files that could not be decoded so far
+    {}
 """
 
 from __future__ import annotations
@@ -19,6 +25,7 @@ from typing import Any
 _MODULES = {
     "DecodeError": "pipeline.decoding",
     "FailureLedger": "pipeline.failures",
+    "audio_dataset_from_directory": "pipeline.directory",
     "decode_crop": "pipeline.decoding",
     "eval_dataset": "pipeline.dataset",
     "load_csv": "pipeline.catalogs.table",

@@ -36,6 +36,7 @@ ARROWS = {
     "pipeline.pass_counter": "",
     "pipeline.passes": "clip_lists decoding failed_examples ledgered order pass_counter storage",
     "pipeline.dataset": "clip_lists decoding failed_examples failures ledgered order passes windows",
+    "pipeline.directory": "catalogs clip_lists dataset decoding failures ledgered order passes storage",
     "pipeline.service": "decoding passes",
     "pipeline.catalogs": "decoding demo failures storage",
     "pipeline.download": "storage",

@@ -1,0 +1,362 @@
+"""A folder of audio as datasets for Keras: `keras.utils.audio_dataset_from_directory` for music of any format and length.
+
+Keras's function reads whole WAV files. This one also reads MP3, FLAC, Ogg and whatever else libsndfile reads, and streams crops.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from sklearn.model_selection import GroupShuffleSplit
+
+from pipeline.catalogs.metadata import METADATA_FILE, join_metadata
+from pipeline.clip_lists import ClipList
+from pipeline.dataset import eval_dataset, make_decoding
+from pipeline.decoding import read_info
+from pipeline.decoding.decoder import DecodeError
+from pipeline.decoding.registry import DEFAULT_DECODER
+from pipeline.failures import FailureLedger
+from pipeline.ledgered import LedgeredDataset
+from pipeline.order import Order
+from pipeline.passes import all_passes
+from pipeline.storage.audio_files import FoundAudio, find_audio, join_root, list_endings
+from pipeline.storage.left_out import describe_left_out
+
+LABEL_MODES = ("int", "categorical", "binary", None)
+SUBSETS = ("training", "validation", "both")
+GROUPS = ("artist", "album")
+
+
+class DirectoryDataset(LedgeredDataset):
+    """A dataset of a folder's audio.
+
+    Attributes:
+        ledger: of the files that could not be decoded.
+        class_names: names of the classes in the order of their indices; None without labels.
+        file_paths: of the clips; with `shuffle=False` in the order of the batches.
+    """
+
+    class_names: list[str] | None
+    file_paths: list[str]
+
+
+def audio_dataset_from_directory(
+    directory: str | os.PathLike[str],
+    labels: str | Sequence[int] | None = "inferred",
+    label_mode: str | None = "int",
+    class_names: Sequence[str] | None = None,
+    batch_size: int | None = 32,
+    sampling_rate: int | None = None,
+    output_sequence_length: int | None = None,
+    ragged: bool = False,
+    shuffle: bool = True,
+    seed: int | None = None,
+    validation_split: float | None = None,
+    subset: str | None = None,
+    follow_links: bool = False,
+    verbose: bool = True,
+    *,
+    crop_seconds: float | None = None,
+    crops_per_clip: int = 1,
+    group_by: str | None = None,
+    keep_channel_axis: bool = False,
+    max_failure_rate: float = 0.01,
+    decoder: str = DEFAULT_DECODER,
+    decode_workers: int | None = None,
+) -> Any:
+    """Makes datasets of the audio files below a folder, as `keras.utils.audio_dataset_from_directory` does of WAV files.
+
+    The arguments up to `verbose` mean what they mean there. Files, their order, labels and the division by `validation_split`
+    are Keras's own for a folder of WAV files. What differs:
+
+    - Waveforms are mono [batch, samples], at one rate; `keep_channel_axis` gives Keras's [batch, samples, 1].
+    - With `crop_seconds`, training reads a random crop of each clip, another one in each epoch; validation, or a dataset with
+      `shuffle=False`, reads each clip once, as the windows that cover it.
+    - Shuffling is over all clips, in another order in each epoch, the same for the same seed.
+    - Hidden files and folders are left out, a file with two names counts once, and a file that cannot be decoded is skipped,
+      and named in the attribute `ledger`.
+
+    Args:
+        directory: the folder. With `labels="inferred"` each folder in it is a class.
+        labels: "inferred", a class index for each file in alphabetical order, or None.
+        label_mode: "int" (int32 [batch]), "categorical" (float32 [batch, classes]), "binary" (float32 [batch, 1]) or None.
+        class_names: names of the folders in the order of their class indices; default: alphabetical.
+        batch_size: clips a batch; None gives them one by one.
+        sampling_rate: of the waveforms in Hz; None: that of the first file.
+        output_sequence_length: length of the waveforms in samples, cut off or padded at the end; None: as long as the
+            longest clip of the batch.
+        ragged: not supported: pass `output_sequence_length` or `crop_seconds`.
+        shuffle: whether to shuffle.
+        seed: of order, crops and division; None draws one.
+        validation_split: share of the files for validation.
+        subset: "training", "validation", or "both" for a pair of datasets; only with `validation_split`.
+        follow_links: whether files and folders behind symbolic links count.
+        verbose: whether to print how many files were found, and what was left out.
+        crop_seconds: length of the crops; not together with `output_sequence_length`.
+        crops_per_clip: how often each clip occurs in a pass of training.
+        group_by: "artist" or "album": those of `metadata.csv` in the folder stay on one side of the division.
+        keep_channel_axis: whether waveforms have a last axis of one channel.
+        max_failure_rate: share of the files that may fail to decode.
+        decoder: as for `train_dataset`.
+        decode_workers: as for `train_dataset`.
+
+    Returns:
+        A `DirectoryDataset` of (waveform, label), or of waveforms without labels; for `subset="both"` two of them.
+
+    Raises:
+        ValueError: an argument does not fit, or there is no audio.
+
+    Example:
+        >>> training, validation = audio_dataset_from_directory(
+        ...     folders_dir, sampling_rate=22050, crop_seconds=2.0, batch_size=4, seed=1, validation_split=0.34, subset="both"
+        ... )
+        Found 6 files belonging to 2 classes.
+        Using 4 files for training.
+        Using 2 files for validation.
+        >>> training.class_names
+        ['Jazz', 'Rock']
+        >>> [waveform.shape.as_list() for waveform, label in training]
+        [[4, 44100]]
+    """
+    _check_arguments(
+        labels, label_mode, class_names, batch_size, output_sequence_length, ragged, crop_seconds, group_by
+    )
+    _check_division(validation_split, subset, shuffle, seed)
+    if labels is None or label_mode is None:
+        labels = label_mode = None
+    directory = os.fspath(directory)
+    if not Path(directory).is_dir():
+        raise ValueError(f"expected a folder of audio as directory, found none at {directory}; check the path")
+    found = find_audio(directory)
+    files, indices, class_names = _list_files(directory, found, labels, class_names, follow_links)
+    if label_mode == "binary" and len(class_names or ()) != 2:
+        raise ValueError(f"expected two classes for label_mode='binary', found {len(class_names or ())}: {class_names}")
+    seed = int(np.random.randint(1_000_000)) if seed is None else seed
+    if shuffle:
+        files, indices = _shuffled(files, seed), _shuffled(indices, seed)
+    if verbose:
+        classes = f" belonging to {len(class_names)} classes" if class_names is not None else ""
+        print(f"Found {len(files)} files{classes}.")
+        if any(item.may_be_music for item in found.left_out):
+            print(f"Left out: {describe_left_out(found.left_out)}.")
+    is_validation = np.zeros(len(files), bool)
+    if validation_split:
+        is_validation = _divide(directory, files, validation_split, group_by, seed)
+    paths = np.array([join_root(directory, file) for file in files], object)
+    rate_hz = sampling_rate or _first_rate(paths)
+
+    def make(chosen: np.ndarray, is_training: bool) -> DirectoryDataset:
+        columns = () if label_mode is None else (_targets(indices[chosen], label_mode, len(class_names or ())),)
+        own_paths = paths[chosen].tolist()
+        clips = ClipList(own_paths, columns, FailureLedger(len(own_paths), max_failure_rate))
+        seconds = output_sequence_length / rate_hz if output_sequence_length else crop_seconds or 0
+        if crop_seconds and not is_training:
+            batches = _windows(clips, rate_hz, crop_seconds, batch_size or 1, decoder, decode_workers)
+        else:
+            repeats = crops_per_clip if crop_seconds else 1
+            order = Order(
+                len(own_paths), repeats, seed, is_shuffled=shuffle and is_training, from_beginning=not crop_seconds
+            )
+            decoding = make_decoding(rate_hz, seconds, batch_size or 1, decoder, decode_workers)
+            batches = all_passes(clips, order, decoding, (0, 1), keep_empty=False)
+        return _finish(batches, batch_size, keep_channel_axis, not columns, class_names, own_paths)
+
+    if not validation_split:
+        return make(~is_validation, is_training=shuffle)
+    sizes = {"training": int((~is_validation).sum()), "validation": int(is_validation.sum())}
+    wanted = [subset] if subset != "both" else ["training", "validation"]
+    for name in wanted if verbose else ():
+        print(f"Using {sizes[name]} files for {name}.")
+    if empty := [name for name in wanted if not sizes[name]]:
+        raise ValueError(
+            f"expected files for {empty[0]} in {directory}, found none of {len(files)} with validation_split="
+            f"{validation_split:g}; choose another share"
+        )
+    datasets = {
+        "training": lambda: make(~is_validation, is_training=True),
+        "validation": lambda: make(is_validation, is_training=False),
+    }
+    made = tuple(datasets[name]() for name in wanted)
+    return made if subset == "both" else made[0]
+
+
+def _check_arguments(
+    labels: Any,
+    label_mode: Any,
+    class_names: Any,
+    batch_size: int | None,
+    output_sequence_length: int | None,
+    ragged: bool,
+    crop_seconds: float | None,
+    group_by: str | None,
+) -> None:
+    if not (labels is None or labels == "inferred" or isinstance(labels, list | tuple)):
+        raise ValueError(f"expected labels as 'inferred', a list of class indices or None, received {labels!r}")
+    if class_names and labels != "inferred":
+        raise ValueError("expected class_names only with labels='inferred', received them with others; leave them out")
+    for name, value, choices in (("label_mode", label_mode, LABEL_MODES), ("group_by", group_by, (*GROUPS, None))):
+        if value not in choices:
+            raise ValueError(f"expected {name} to be one of {', '.join(map(repr, choices))}, received {value!r}")
+    if ragged:
+        raise ValueError("expected ragged=False, received True; give output_sequence_length or crop_seconds instead")
+    for name, number in (("batch_size", batch_size), ("output_sequence_length", output_sequence_length)):
+        if number is not None and number < 1:
+            raise ValueError(f"expected {name} of at least 1, or None, received {number}")
+    if crop_seconds is not None and not crop_seconds > 0:
+        raise ValueError(f"expected crop_seconds of more than 0, or None for whole clips, received {crop_seconds}")
+    if crop_seconds and output_sequence_length:
+        raise ValueError("expected crop_seconds or output_sequence_length, received both; leave one out")
+
+
+def _check_division(validation_split: float | None, subset: str | None, shuffle: bool, seed: int | None) -> None:
+    if validation_split is not None and not 0 < validation_split < 1:
+        raise ValueError(f"expected validation_split between 0 and 1, received {validation_split}")
+    if bool(validation_split) != bool(subset):
+        raise ValueError(
+            f"expected validation_split and subset together, received validation_split={validation_split} and subset={subset!r}"
+        )
+    if subset and subset not in SUBSETS:
+        raise ValueError(f"expected subset to be one of {', '.join(SUBSETS)}, received {subset!r}")
+    if validation_split and shuffle and seed is None:
+        raise ValueError(
+            "expected a seed, or shuffle=False, so that training and validation share no file, received neither"
+        )
+
+
+def _list_files(
+    directory: str,
+    found: FoundAudio,
+    labels: str | Sequence[int] | None,
+    class_names: Sequence[str] | None,
+    follow_links: bool,
+) -> tuple[np.ndarray, np.ndarray, list[str] | None]:
+    """Lists the files in Keras's order: class by class, then folder by folder, with their class indices and names."""
+    files = [file for file in found.files if follow_links or not _is_behind_link(directory, file)]
+    if labels == "inferred":
+        folders = sorted({folder.split("/")[0] for folder in found.folders if folder})
+        folders = [name for name in folders if follow_links or not Path(directory, name).is_symlink()]
+        names = folders if class_names is None else list(class_names)
+        if unknown := set(names) - set(folders):
+            raise ValueError(
+                f"expected class_names among the folders of {directory} ({', '.join(folders)}), received others: "
+                f"{', '.join(sorted(unknown))}"
+            )
+        places = {name: index for index, name in enumerate(names)}
+        files = [file for file in files if "/" in file and file.split("/")[0] in places]
+    else:
+        names, places = [], {}
+
+    def place(file: str) -> tuple[int, str, str]:
+        folder, _, name = file.rpartition("/")
+        return places.get(file.split("/")[0], 0), folder, name
+
+    files.sort(key=place)
+    if not files:
+        raise ValueError(
+            f"expected audio files in {directory}, found none ({describe_left_out(found.left_out) or 'it is empty'}); files "
+            f"read: {list_endings()}"
+        )
+    if labels is None:
+        return np.array(files, object), np.zeros(len(files), np.int32), None
+    if labels == "inferred":
+        return np.array(files, object), np.array([place(file)[0] for file in files], np.int32), names
+    if len(labels) != len(files):
+        raise ValueError(f"expected a label for each of {len(files)} files in {directory}, received {len(labels)}")
+    if not all(isinstance(label, int | np.integer) for label in labels):
+        raise ValueError("expected labels as a list of whole numbers, received others")
+    return np.array(files, object), np.array(labels, np.int32), [str(label) for label in sorted(set(labels))]
+
+
+def _is_behind_link(directory: str, file: str) -> bool:
+    parts = file.split("/")
+    return any(Path(directory, *parts[:count]).is_symlink() for count in range(1, len(parts) + 1))
+
+
+def _shuffled(values: np.ndarray, seed: int) -> np.ndarray:
+    """Shuffles as Keras does, so that the division by `validation_split` is Keras's."""
+    shuffled = list(values)
+    np.random.RandomState(seed).shuffle(shuffled)
+    return np.array(shuffled, values.dtype)
+
+
+def _divide(directory: str, files: np.ndarray, validation_split: float, group_by: str | None, seed: int) -> np.ndarray:
+    """Returns which of the files are for validation: the last ones, or those of some artists or albums."""
+    is_validation = np.zeros(len(files), bool)
+    if group_by is None:
+        is_validation[len(files) - int(validation_split * len(files)) :] = True
+        return is_validation
+    table = Path(directory, METADATA_FILE)
+    if not table.is_file():
+        raise ValueError(f"expected a table {table} with the columns path and {group_by} for group_by, found none")
+    metadata = join_metadata(table, Path(directory), "", files.tolist())
+    if group_by not in metadata.columns:
+        raise ValueError(f"expected a column {group_by} in {table} for group_by, found none; add it")
+    metadata.check_coverage(files.tolist())
+    names = metadata.columns[group_by].reindex(files).fillna("")
+    groups = [name or f"file {place}" for place, name in enumerate(names)]
+    splitter = GroupShuffleSplit(1, test_size=validation_split, random_state=seed)
+    _, rows = next(splitter.split(files, groups=groups))
+    is_validation[rows] = True
+    return is_validation
+
+
+def _first_rate(paths: Sequence[str]) -> int:
+    """Returns the sample rate of the first file that can be decoded."""
+    for path in paths:
+        try:
+            return read_info(path).sample_rate_hz
+        except DecodeError:
+            continue
+    raise ValueError(f"expected files that can be decoded, found none of {len(paths)}; see probe_audio")
+
+
+def _targets(indices: np.ndarray, label_mode: str, classes: int) -> np.ndarray:
+    if label_mode == "categorical":
+        return np.eye(classes, dtype=np.float32)[indices]
+    return indices.astype(np.float32)[:, np.newaxis] if label_mode == "binary" else indices
+
+
+def _windows(
+    clips: ClipList, rate_hz: int, crop_seconds: float, batch_size: int, decoder: str, decode_workers: int | None
+) -> LedgeredDataset:
+    """Makes the windows of every clip in order, with the clips' own columns."""
+    rows = np.arange(len(clips.paths), dtype=np.int32)
+    windows = eval_dataset(
+        clips.paths,
+        rows,
+        clips.ledger,
+        sample_rate_hz=rate_hz,
+        crop_seconds=crop_seconds,
+        batch_size=batch_size,
+        decoder=decoder,
+        decode_workers=decode_workers,
+    )
+    tables = [tf.constant(column) for column in clips.columns]
+    with_columns = windows.map(lambda waveform, row: (waveform, *(tf.gather(table, row) for table in tables)))
+    return LedgeredDataset(with_columns, clips.paths, clips.ledger)
+
+
+def _finish(
+    batches: LedgeredDataset,
+    batch_size: int | None,
+    keep_channel_axis: bool,
+    is_unlabelled: bool,
+    class_names: list[str] | None,
+    paths: list[str],
+) -> DirectoryDataset:
+    """Gives batches the shape that was asked for, and the attributes of Keras's datasets."""
+    dataset: tf.data.Dataset = batches
+    if keep_channel_axis:
+        dataset = dataset.map(lambda waveform, *label: (waveform[..., tf.newaxis], *label))
+    if is_unlabelled:
+        dataset = dataset.map(lambda waveform: waveform)
+    if batch_size is None:
+        dataset = dataset.unbatch()
+    finished = DirectoryDataset(dataset, batches._paths, batches.ledger)
+    finished.class_names, finished.file_paths = class_names, paths
+    return finished

@@ -1,0 +1,170 @@
+"""A folder as datasets: against Keras's own loader on WAV files, and with what Keras's cannot read."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import soundfile
+from support.audio import music, write_mp3
+
+from pipeline import audio_dataset_from_directory
+from pipeline.decoding.soundfile_decoder import decode_crop
+
+RATE_HZ = 8000
+
+
+@pytest.fixture(scope="module")
+def wavs(tmp_path_factory) -> Path:
+    """16 bits, mono, of different lengths; one class has a folder of its own in it."""
+    root = tmp_path_factory.mktemp("wavs")
+    for number in range(11):
+        label = ("b", "a", "c/deep")[number % 3]
+        path = root / label / f"{number}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, music(0.2 + 0.05 * (number % 4), RATE_HZ, seed=number), RATE_HZ, subtype="PCM_16")
+    return root
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("mixed")
+    for number in range(6):
+        label = ("Jazz", "Rock")[number % 2]
+        write_mp3(root / label / f"{number}.mp3", music(3, 44100, 2, seed=number), 44100)
+        soundfile.write(root / label / f"{number}.flac", music(3, 22050, 1, seed=10 + number), 22050)
+    (root / "Jazz" / "bad.mp3").write_bytes(b"no music")
+    (root / "Jazz" / "other.m4a").write_bytes(b"no music")
+    rows = ["path,artist"]
+    rows += [f"{path.relative_to(root)},artist {int(path.stem) % 3}" for path in sorted(root.glob("*/?.*"))]
+    (root / "metadata.csv").write_text("\n".join([*rows, "Jazz/bad.mp3,artist 0"]) + "\n")
+    return root
+
+
+def elements(dataset) -> list[tuple[np.ndarray, ...]]:
+    return [tuple(map(np.asarray, item if isinstance(item, tuple) else (item,))) for item in dataset]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"class_names": ["c", "a", "b"]},
+        # Keras pads whole clips with class indices alone.
+        {"label_mode": "categorical", "output_sequence_length": 2000},
+        {"label_mode": "binary", "class_names": ["b", "a"], "output_sequence_length": 2000},
+        {"labels": None, "output_sequence_length": 2000},
+        {"label_mode": None, "output_sequence_length": 2000},
+        {"labels": [i % 2 for i in range(11)]},
+        {"output_sequence_length": 2000},
+        {"output_sequence_length": 1000, "batch_size": None},
+        {"batch_size": 11},
+    ],
+)
+def test_the_same_as_keras(wavs: Path, arguments: dict, capsys):
+    arguments = {"batch_size": 4, "shuffle": False} | arguments
+    theirs = keras.utils.audio_dataset_from_directory(wavs, **arguments)
+    printed = capsys.readouterr().out
+    ours = audio_dataset_from_directory(wavs, **arguments, keep_channel_axis=True)
+    assert capsys.readouterr().out == printed
+    assert ours.class_names == theirs.class_names
+    for own, other in zip(elements(ours), elements(theirs), strict=True):
+        assert len(own) == len(other)
+        for tensor, expected in zip(own, other, strict=True):
+            assert tensor.dtype == expected.dtype
+            np.testing.assert_array_equal(tensor, expected)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("share", [0.2, 0.5])
+def test_the_same_division_as_keras(wavs: Path, shuffle: bool, share: float):
+    arguments = {"validation_split": share, "shuffle": shuffle, "seed": 5, "batch_size": 11, "verbose": False}
+    for subset in ("training", "validation"):
+        theirs = keras.utils.audio_dataset_from_directory(wavs, subset=subset, **arguments)
+        ours = audio_dataset_from_directory(wavs, subset=subset, **arguments)
+        ((_, expected),), ((waveforms, labels),) = elements(theirs), elements(ours)
+        assert sorted(labels.tolist()) == sorted(expected.tolist()) and len(ours.file_paths) == len(expected)
+        if not shuffle or subset == "validation":
+            for waveform, path in zip(waveforms, ours.file_paths, strict=True):
+                samples, _ = soundfile.read(path, dtype="float32")
+                np.testing.assert_array_equal(waveform[: len(samples)], samples)
+    both = audio_dataset_from_directory(wavs, subset="both", **arguments)
+    assert not set(both[0].file_paths) & set(both[1].file_paths)
+    assert len(both[0].file_paths) + len(both[1].file_paths) == 11
+
+
+def test_crops_of_music(mixed: Path, capsys):
+    training, validation = audio_dataset_from_directory(
+        mixed, crop_seconds=1.0, sampling_rate=16000, batch_size=4, seed=1, validation_split=0.4, subset="both",
+        group_by="artist", max_failure_rate=0.5,
+    )  # fmt: skip
+    printed = capsys.readouterr().out
+    assert (
+        "1 .m4a file (libsndfile does not read it)" in printed and "Found 13 files belonging to 2 classes." in printed
+    )
+    artists = [
+        {int(Path(path).stem) % 3 for path in part.file_paths if "bad" not in path} for part in (training, validation)
+    ]
+    assert not artists[0] & artists[1]
+    first, second = elements(training), elements(training)
+    assert {waveform.shape[1] for waveform, _ in first} == {16000}
+    assert not np.array_equal(first[0][0], second[0][0])  # another epoch
+    for waveforms, labels in elements(validation):
+        assert len(waveforms) == len(labels)
+    # Validation reads each clip once, as the windows that cover it: three of a second each.
+    decodable = [path for path in validation.file_paths if "bad" not in path]
+    waveforms = np.concatenate([waveform for waveform, _ in elements(validation)])
+    assert len(waveforms) == 3 * len(decodable)
+    np.testing.assert_array_equal(waveforms[0], decode_crop(decodable[0], 16000, 16000, 0.0))
+    failures = {**training.ledger.failures, **validation.ledger.failures}
+    assert [Path(path).name for path in failures] == ["bad.mp3"]
+
+
+def test_links_and_fit(mixed: Path, tmp_path: Path):
+    (tmp_path / "linked").symlink_to(mixed / "Rock")
+    (tmp_path / "Jazz").mkdir()
+    write_mp3(tmp_path / "Jazz" / "a.mp3", music(2, 22050, 1), 22050)
+    assert audio_dataset_from_directory(tmp_path, verbose=False).class_names == ["Jazz"]
+    dataset = audio_dataset_from_directory(
+        tmp_path, follow_links=True, verbose=False, crop_seconds=1.0, label_mode="binary", keep_channel_axis=True
+    )
+    assert dataset.class_names == ["Jazz", "linked"] and len(dataset.file_paths) == 7
+    model = keras.Sequential([keras.layers.GlobalAveragePooling1D(), keras.layers.Dense(1, "sigmoid")])
+    model.compile("adam", "binary_crossentropy")
+    assert len(model.fit(dataset, epochs=2, verbose=0).history["loss"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"ragged": True}, "give output_sequence_length or crop_seconds"),
+        ({"labels": "none"}, "expected labels as 'inferred'"),
+        ({"labels": [1, 2]}, "expected a label for each of 11 files"),
+        ({"label_mode": "string"}, "expected label_mode to be one of 'int'"),
+        ({"label_mode": "binary"}, "expected two classes for label_mode='binary', found 3"),
+        ({"class_names": ["x"]}, "received others: x"),
+        ({"batch_size": 0}, "expected batch_size of at least 1"),
+        ({"crop_seconds": -1}, "expected crop_seconds of more than 0"),
+        ({"crop_seconds": 1, "output_sequence_length": 5}, "received both"),
+        ({"validation_split": 0.2}, "expected validation_split and subset together"),
+        ({"validation_split": 2, "subset": "both"}, "expected validation_split between 0 and 1"),
+        ({"validation_split": 0.2, "subset": "test"}, "expected subset to be one of training"),
+        ({"validation_split": 0.2, "subset": "both"}, "expected a seed, or shuffle=False"),
+        ({"validation_split": 0.01, "subset": "validation", "seed": 1}, "expected files for validation"),
+        ({"validation_split": 0.3, "subset": "both", "seed": 1, "group_by": "artist"}, "expected a table"),
+        ({"group_by": "label"}, "expected group_by to be one of 'artist'"),
+        ({"sampling_rate": -1}, "sample_rate_hz of at least 1"),
+    ],
+)  # fmt: skip
+def test_arguments_that_do_not_fit(wavs: Path, arguments: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        audio_dataset_from_directory(wavs, verbose=False, **arguments)
+
+
+def test_no_folder_and_no_audio(tmp_path: Path):
+    with pytest.raises(ValueError, match="expected a folder of audio as directory, found none"):
+        audio_dataset_from_directory(tmp_path / "gone")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.m4a").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"expected audio files in .*1 \.m4a file"):
+        audio_dataset_from_directory(tmp_path)
