@@ -30,10 +30,12 @@ LIBRARY = {
     "pipeline.failures": ("FailureLedger",),
     "pipeline.decoding.soundfile_decoder": ("decode_crop", "read_info"),
     "layers.classifier": ("build_audio_classifier",),
+    "layers.public": ("load_model",),
     "layers.front_ends.log_mel": ("LogMelSpectrogram",),
     "layers.front_ends.learnable_mel": ("TrainableMelSpectrogram", "PcenMelSpectrogram"),
     "layers.front_ends.leaf": ("Leaf",),
     "layers.front_ends.pcen": ("Pcen",),
+    "layers.front_ends.mfcc": ("mfcc",),
     "layers.augmentation.spec_augment": ("SpecAugment",),
 }
 
@@ -66,6 +68,7 @@ def names(tmp_path_factory: pytest.TempPathFactory, small_fma: Path) -> dict[str
         "folders_dir": str(folders),
         "csv_path": str(table),
         "records_dir": str(root / "records"),
+        "model_path": str(root / "model.keras"),
         "np": np,
         "tf": tf,
         "keras": keras,

@@ -47,6 +47,7 @@ ARROWS = {
     "layers.keras_settings": "",
     "layers.classifier": "front_ends keras_settings networks",
     "layers.portable": "front_ends",
+    "layers.public": "augmentation classifier front_ends networks",
     "experiments.console": "flag_types keras_settings recipes",
     "experiments.figures": "",
     "experiments.flag_types": "setting_fields",

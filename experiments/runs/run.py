@@ -184,12 +184,10 @@ class Run:
         path = self.path("model.keras")
         if not path.is_file():
             raise ValueError(f"expected a trained model at {path}, found none; let the training finish an epoch first")
-        import keras
-
-        import layers  # noqa: F401 - registers the classes that saved models consist of
+        from layers import load_model
 
         try:
-            return keras.models.load_model(path, compile=False)
+            return load_model(path, compile=False)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(f"expected a Keras model at {path}, but it cannot be read: {error}") from error
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from layers.front_ends.learnable_mel import PCEN_SCALINGS
 from layers.front_ends.log_mel import PAD_MODES, constructor_settings, mel_filters, standardize
 from layers.front_ends.pcen import Pcen
+from layers.front_ends.waveforms import over_waveforms, split_shape
 
 _MAX_STRIDE = 16
 _FILTER_SECONDS = 0.025
@@ -27,7 +28,8 @@ class Leaf(keras.layers.Layer):
     the mel scale at the start. Two things differ from the paper's code. The modulus is computed every `stride` samples
     only instead of at each: its bandwidth is a filter's, so that little aliases, and the filterbank, which is nearly
     all of the cost, takes a sixteenth of the time. And the low-pass filters sum to one, so that PCEN sees the same
-    energies at any hop. Computes in float32 under every precision policy.
+    energies at any hop. Computes in float32 under every precision policy. It may also be called with [batch, samples, 1] and
+    with a single waveform [samples], as `LogMelSpectrogram`.
 
     Args:
         sample_rate_hz: rate of the waveform.
@@ -40,13 +42,16 @@ class Leaf(keras.layers.Layer):
         scaling: "standardized" gives each example zero mean and unit variance; "raw" leaves it.
 
     Raises:
-        ValueError: a setting is out of range, or the waveform is too short for one frame.
+        ValueError: a setting is out of range, or the waveform is too short for one frame, of several channels, or integers.
 
     Example:
         >>> from layers.front_ends.leaf import Leaf
         >>> leaf = Leaf(sample_rate_hz=16000, hop_length=160, n_mels=40)
         >>> leaf(np.zeros([2, 16000], np.float32)).shape
         TensorShape([2, 101, 40, 1])
+        >>> model = keras.Sequential([leaf, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)])
+        >>> model(np.zeros([2, 16000], np.float32)).shape
+        TensorShape([2, 3])
     """
 
     def __init__(
@@ -125,12 +130,10 @@ class Leaf(keras.layers.Layer):
         return 4 * unit, (2 * self._half_filter + 1) * unit
 
     def call(self, waveform: tf.Tensor) -> tf.Tensor:
-        samples = waveform.shape[1]
-        if samples is not None and samples < self.min_samples:
-            raise ValueError(
-                f"Leaf expected waveforms of at least {self.min_samples} samples (hop_length={self.hop_length}, "
-                f"pad_mode={self.pad_mode!r}), received {samples}; use longer waveforms or a smaller hop_length."
-            )
+        remedy = f"a smaller hop_length (hop_length={self.hop_length}, pad_mode={self.pad_mode!r})"
+        return over_waveforms("Leaf", waveform, self.min_samples, remedy, self._features)
+
+    def _features(self, waveform: tf.Tensor) -> tf.Tensor:
         # One more at the end, for a frame that is centred on the sample after the last.
         waveform = tf.pad(waveform, [[0, 0], [self._padding, self._padding + 1]], mode=self.pad_mode)
         filtered = tf.nn.conv1d(tf.expand_dims(waveform, 2), self._gabor_filters(), self._stride, "VALID")
@@ -161,8 +164,8 @@ class Leaf(keras.layers.Layer):
         return weights / tf.reduce_sum(weights, axis=0)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        batch, samples = input_shape
-        return (batch, None if samples is None else 1 + samples // self.hop_length, self.n_mels, 1)
+        batch, samples = split_shape("Leaf", input_shape)
+        return (*batch, None if samples is None else 1 + samples // self.hop_length, self.n_mels, 1)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

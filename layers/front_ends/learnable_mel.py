@@ -30,6 +30,9 @@ class TrainableMelSpectrogram(LogMelSpectrogram):
         TensorShape([2, 63, 64, 1])
         >>> mel.count_params()  # a log-gain for each of 513 bins in each band
         32832
+        >>> model = keras.Sequential([mel, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)])
+        >>> model(np.zeros([2, 16000], np.float32)).shape
+        TensorShape([2, 3])
     """
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -54,13 +57,16 @@ class PcenMelSpectrogram(LogMelSpectrogram):
         scaling: "standardized" gives each example zero mean and unit variance; "raw" leaves it.
 
     Raises:
-        ValueError: a setting is out of range, or the waveform is too short for one frame.
+        ValueError: a setting is out of range, or the waveform is too short for one frame, of several channels, or integers.
 
     Example:
         >>> from layers.front_ends.learnable_mel import PcenMelSpectrogram
         >>> pcen_mel = PcenMelSpectrogram(sample_rate_hz=16000, n_fft=1024, hop_length=256, n_mels=64)
         >>> pcen_mel(np.zeros([2, 16000], np.float32)).shape
         TensorShape([2, 63, 64, 1])
+        >>> model = keras.Sequential([pcen_mel, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)])
+        >>> model(np.zeros([2, 16000], np.float32)).shape
+        TensorShape([2, 3])
     """
 
     scalings = PCEN_SCALINGS

@@ -15,6 +15,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from layers.front_ends.waveforms import over_waveforms, split_shape
+
 PAD_MODES = ("reflect", "constant")
 MEL_SCALES = ("slaney", "htk")
 _BLOCK_BANDS = 32  # 16 are no faster, 64 slower
@@ -31,6 +33,11 @@ class LogMelSpectrogram(keras.layers.Layer):
     casts.
 
     With `center` there are 1 + samples // hop_length frames, without it 1 + (samples - n_fft) // hop_length.
+
+    It may also be called with waveforms [batch, samples, 1], as Keras's own loader gives mono, and with a single waveform
+    [samples], which gives an image [frames, n_mels, 1]. Samples are floating-point numbers. Under mixed precision, begin a
+    `keras.Sequential` with `keras.Input((None,))` and give your own subclass of `keras.Model` `autocast=False`: otherwise
+    Keras rounds the waveforms to half precision before any layer sees them.
 
     Args:
         sample_rate_hz: rate of the waveform.
@@ -49,12 +56,25 @@ class LogMelSpectrogram(keras.layers.Layer):
             variance; "decibel" leaves dB.
 
     Raises:
-        ValueError: a setting is out of range, or the waveform is too short for one frame.
+        ValueError: a setting is out of range, or the waveform is too short for one frame, of several channels, or integers.
 
     Example:
         >>> from layers.front_ends.log_mel import LogMelSpectrogram
         >>> log_mel = LogMelSpectrogram(sample_rate_hz=22050, n_mels=128)
         >>> log_mel(np.zeros([2, 110250], np.float32)).shape  # two crops of 5 s
+        TensorShape([2, 216, 128, 1])
+
+        As the first layer of any model:
+
+        >>> model = keras.Sequential([log_mel, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)])
+        >>> model(np.zeros([2, 110250], np.float32)).shape
+        TensorShape([2, 3])
+
+        In a `tf.data` pipeline:
+
+        >>> dataset = tf.data.Dataset.from_tensors((tf.zeros([2, 110250]), [0, 1]))
+        >>> dataset = dataset.map(lambda waveform, label: (log_mel(waveform), label), tf.data.AUTOTUNE)
+        >>> next(iter(dataset))[0].shape
         TensorShape([2, 216, 128, 1])
     """
 
@@ -124,6 +144,10 @@ class LogMelSpectrogram(keras.layers.Layer):
         self.built = True  # constants only
 
     def call(self, waveform: tf.Tensor) -> tf.Tensor:
+        remedy = f"a smaller n_fft (n_fft={self.n_fft}, center={self.center}, pad_mode={self.pad_mode!r})"
+        return over_waveforms(type(self).__name__, waveform, self.min_samples, remedy, self._features)
+
+    def _features(self, waveform: tf.Tensor) -> tf.Tensor:
         return self.image(self._power_spectrum(self.padded(waveform)))
 
     def padded(self, waveform: tf.Tensor) -> tf.Tensor:
@@ -134,17 +158,7 @@ class LogMelSpectrogram(keras.layers.Layer):
 
         Returns:
             float32 [batch, samples + n_fft] with `center`, or else the waveform itself.
-
-        Raises:
-            ValueError: the waveform is too short for one frame.
         """
-        samples = waveform.shape[1]
-        if samples is not None and samples < self.min_samples:
-            raise ValueError(
-                f"{type(self).__name__} expected waveforms of at least {self.min_samples} samples (n_fft={self.n_fft}, "
-                f"center={self.center}, pad_mode={self.pad_mode!r}), received {samples}; "
-                "use longer waveforms or a smaller n_fft."
-            )
         if not self.center:
             return waveform
         half = self.n_fft // 2
@@ -186,11 +200,11 @@ class LogMelSpectrogram(keras.layers.Layer):
         return standardize(decibel) if self.scaling == "standardized" else decibel
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        batch, samples = input_shape
+        batch, samples = split_shape(type(self).__name__, input_shape)
         if samples is None:
-            return (batch, None, self.n_mels, 1)
+            return (*batch, None, self.n_mels, 1)
         covered = samples + 2 * (self.n_fft // 2) if self.center else samples
-        return (batch, 1 + (covered - self.n_fft) // self.hop_length, self.n_mels, 1)
+        return (*batch, 1 + (covered - self.n_fft) // self.hop_length, self.n_mels, 1)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
