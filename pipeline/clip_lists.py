@@ -82,7 +82,9 @@ def list_clips(
         raise ValueError(
             'expected clips with their labels, such as catalog["training"], or paths and class_indices; received paths alone'
         )
-    columns = () if class_indices is None else (_read_targets(class_indices, len(paths)),)
+    columns: tuple[np.ndarray, ...] = ()
+    if class_indices is not None:
+        columns += (_read_targets(class_indices, len(paths)),)
     if sample_weight is not None:
         if class_indices is None:
             raise ValueError("expected class indices where a sample_weight is given, received none")

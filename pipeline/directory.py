@@ -148,7 +148,7 @@ def audio_dataset_from_directory(
     if validation_split:
         is_validation = _divide(directory, files, validation_split, group_by, seed)
     paths = np.array([join_root(directory, file) for file in files], object)
-    rate_hz = sampling_rate or _first_rate(paths)
+    rate_hz = sampling_rate or _first_rate(paths.tolist())
 
     def make(chosen: np.ndarray, is_training: bool) -> DirectoryDataset:
         columns = () if label_mode is None else (_targets(indices[chosen], label_mode, len(class_names or ())),)
@@ -169,7 +169,7 @@ def audio_dataset_from_directory(
     if not validation_split:
         return make(~is_validation, is_training=shuffle)
     sizes = {"training": int((~is_validation).sum()), "validation": int(is_validation.sum())}
-    wanted = [subset] if subset != "both" else ["training", "validation"]
+    wanted = ["training", "validation"] if subset == "both" else [str(subset)]
     for name in wanted if verbose else ():
         print(f"Using {sizes[name]} files for {name}.")
     if empty := [name for name in wanted if not sizes[name]]:
@@ -269,7 +269,11 @@ def _list_files(
         raise ValueError(f"expected a label for each of {len(files)} files in {directory}, received {len(labels)}")
     if not all(isinstance(label, int | np.integer) for label in labels):
         raise ValueError("expected labels as a list of whole numbers, received others")
-    return np.array(files, object), np.array(labels, np.int32), [str(label) for label in sorted(set(labels))]
+    return (
+        np.array(files, object),
+        np.array(labels, np.int32),
+        [str(label) for label in sorted({int(label) for label in labels})],
+    )
 
 
 def _is_behind_link(directory: str, file: str) -> bool:

@@ -69,11 +69,11 @@ def find_label_folders(root: str, found: FoundAudio, genres: Sequence[str] = ())
         for item in found.left_out
         if item.kind in (Kind.SOUND, Kind.UNREADABLE)
     ]
-    base, notes = [], []
+    notes: list[str] = []
 
     def go_through(parts: list[list[str]]) -> tuple[list[str], list[list[str]]]:
         """The single folders above all of these files, and the files' parts below them."""
-        names = []
+        names: list[str] = []
         while True:
             tops = {path[0] for path in parts if len(path) > 1}
             below = [path[1:] for path in parts if len(path) > 1]

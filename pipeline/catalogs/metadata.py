@@ -77,7 +77,7 @@ def join_metadata(table_path: Path, root: Path, base: str, files: Sequence[str])
     table = table[[name for name in ("path", *_COLUMNS) if name in table.columns]]
     find = _Finder(root, base, files)
     found = [find(path) for path in table["path"]]
-    table = table.assign(file=found)
+    table = table.assign(file=pd.Series(found, table.index, dtype=object))
     matched = table[table["file"].notna()].copy()
     columns = matched.columns.drop(["path", "file"])
     for column in columns:

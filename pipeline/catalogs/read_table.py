@@ -36,7 +36,7 @@ def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
             encoding="utf-8-sig",
             encoding_errors="surrogateescape",
         )
-        for column in (name for name in table if name.strip().lower() not in ("path", "track_id")):
+        for column in (name for name in map(str, table) if name.strip().lower() not in ("path", "track_id")):
             "\n".join((column, *table[column])).encode()  # text: raises UnicodeEncodeError otherwise
     except FileNotFoundError:
         raise CatalogError(f"expected a table at {path}, found nothing there; check the path") from None

@@ -134,16 +134,20 @@ def _decode_batch(
     # Both are left out by a decoder that has nothing to gain or to say.
     decode_crops = getattr(module, "decode_crops", functools.partial(_decode_each, module))
     find_remark = getattr(module, "find_remark", None)
-    waveforms, errors = [], []
+    waveforms: list[np.ndarray] = []
+    errors: list[bytes] = []
     first = 0
     for encoded, crops in itertools.groupby(paths):
         path, count = os.fsdecode(encoded), len(list(crops))
         places = [float(position) for position in positions[first : first + count]]
         first += count
         for decoded in decode_crops(path, sample_rate_hz, crop_samples, places):
-            failed = isinstance(decoded, DecodeError)
-            waveforms.append(np.zeros(crop_samples or 1, np.float32) if failed else decoded)
-            errors.append(str(decoded).encode(errors="surrogateescape") if failed else b"")
+            if isinstance(decoded, DecodeError):
+                waveforms.append(np.zeros(crop_samples or 1, np.float32))
+                errors.append(str(decoded).encode(errors="surrogateescape"))  # it may name the file
+            else:
+                waveforms.append(decoded)
+                errors.append(b"")
         if on_remark and find_remark and (remark := find_remark(path)):
             on_remark(path, remark)
     longest = max(len(waveform) for waveform in waveforms)  # they differ for whole clips only

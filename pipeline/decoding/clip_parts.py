@@ -106,9 +106,10 @@ def _find_parts(path: str, *version: int) -> ClipParts:
 
 
 def _joined_links(links: tuple[str, ...]) -> ClipParts:
-    """Opens each of the files that were joined, up to the first that cannot be read or has another rate."""
+    """Opens each of the files that were joined, up to one that cannot be read or has another rate than the first."""
     parts: list[Part] = []
-    first: AudioInfo | None = None
+    with open_sound(links[0]) as (sound, samples):
+        first = AudioInfo(sound.samplerate, sound.channels, samples)
     remark, is_exact = "", True
     for number, link in enumerate(links):
         try:
@@ -116,12 +117,9 @@ def _joined_links(links: tuple[str, ...]) -> ClipParts:
                 info = AudioInfo(sound.samplerate, sound.channels, samples)
                 is_exact &= sound.format != "OGG"
         except DecodeError as error:
-            if first is None:
-                raise
             what, why = f"{len(links) - number} more joined files", f"the next is {error}"
         else:
-            if first is None or info.sample_rate_hz == first.sample_rate_hz:
-                first = first or info
+            if info.sample_rate_hz == first.sample_rate_hz:
                 parts.append(Part(link, info.channels, samples))
                 continue
             what, why = f"{_seconds_of(links[number:]):.2f} s", f"of another sample rate ({info.sample_rate_hz} Hz)"

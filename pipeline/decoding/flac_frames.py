@@ -121,10 +121,10 @@ def is_one_file(file: ClipFile, header: FlacHeader) -> bool:
     for share in _PROBED_SHARES:
         file.seek(int(share * file.size))
         data = file.read(_SEARCHED_BYTES)
-        place = data.find(b"\xff")
+        place, end = data.find(b"\xff"), None
         while place >= 0 and (end := _frame_end(data[place : place + 16], header)) is None:
             place = data.find(b"\xff", place + 1)
-        if place >= 0:
+        if end is not None:
             if end < before:
                 return False
             before = end
