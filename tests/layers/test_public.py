@@ -24,7 +24,9 @@ def test_nothing_is_loaded_before_a_name_is_asked_for():
 
 
 def test_every_name_is_there_and_described():
-    assert layers.__all__ == layers.public.__all__ == sorted(layers.__all__, key=lambda name: (name[1:2].islower(), name))
+    assert (
+        layers.__all__ == layers.public.__all__ == sorted(layers.__all__, key=lambda name: (name[1:2].islower(), name))
+    )
     text = pydoc.render_doc(layers, renderer=pydoc.plaintext)
     for name in layers.__all__:
         assert getattr(layers, name) is getattr(layers.public, name)
