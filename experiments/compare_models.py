@@ -1,6 +1,6 @@
 """Trains several models with several seeds on the same data with the same settings, and compares them.
 
-    python -m experiments.compare_models --dataset=fma --data_dir=/data/fma --subset=small \
+    python -m experiments.compare_models --dataset=fma --data_dir=/data/fma --subset=small \\
         --models=cnn2d,cnn2d_bn,mfcc_logistic,mfcc_svm --seeds=0,1,2 --output_dir=comparisons/fma_small
 
 With --sweep=n_mels=64,96 or --sweep=frontend=log_mel,pcen every model is trained with each value: nothing has to be

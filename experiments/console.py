@@ -19,17 +19,21 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from absl import app, flags, logging
 from tqdm import tqdm
 
+from experiments.command_help import MODULE_PREFIX, asks_for_help, show_help
 from experiments.flag_types import expand_home
 from experiments.keras_settings import use_own_keras_settings
 from experiments.recipes import with_recipe
 
 CLOSED_PIPE = 128 + 13  # the exit code when SIGPIPE ends a program
 _ANY_TEXT = "bytes_or_escapes"
+
+# How --help shows the commands; `melstream`, which runs them, has its own.
+command_prefix = MODULE_PREFIX
 
 # libmpg123 prints its complaints to standard error from C, between the lines of a progress bar. What they mean for
 # a file stands in the failure ledger. TensorFlow's converters print what they do.
@@ -56,9 +60,9 @@ def run(main: Callable[[list[str]], None], arguments: str = "", resumable: bool 
 
     def guarded(argv: list[str]) -> None:
         if len(argv) > 1 and not arguments:
-            raise app.UsageError(f"expected only flags (--name=value), received {' '.join(argv[1:])!r}")
+            _refuse(f"expected only flags (--name=value), received {' '.join(argv[1:])!r}; --help lists the flags")
         if len(argv) == 1 and arguments:
-            raise app.UsageError(f"expected {arguments} beside the flags, received none")
+            _refuse(f"expected {arguments} beside the flags, received none; --help shows how")
         if logging.get_verbosity() == logging.INFO:  # absl's default, under which TensorFlow reports each file it saves
             logging.set_verbosity(logging.WARNING)
         _filter_native_stderr()
@@ -79,6 +83,9 @@ def run(main: Callable[[list[str]], None], arguments: str = "", resumable: bool 
 
     _open_standard_streams()
     with _ended_quietly_by_a_closed_pipe():
+        if asks_for_help(sys.argv[1:]):
+            show_help(main.__globals__["__doc__"] or "", command_prefix)
+            return
         app.run(guarded, with_recipe(sys.argv), flags_parser=_parse_flags)
 
 
@@ -100,8 +107,12 @@ def _parse_flags(arguments: list[str]) -> list[str]:
         if missing := re.search(r"Flag --(\w+) must have a value other than None", str(error)):
             error = flags.Error(f"expected --{missing[1]}, received none; --help says what it is")
         hint = "; --help lists the flags" * isinstance(error, flags.UnrecognizedFlagError)
-        print(f"error: {error}{hint}", file=sys.stderr)
-        sys.exit(1)
+        _refuse(f"{error}{hint}")
+
+
+def _refuse(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(1)
 
 
 def _bytes_or_escapes(error: UnicodeError) -> tuple[str | bytes, int]:

@@ -1,8 +1,9 @@
 """Decodes training crops for `train --data_service`, with as many processes and machines as there are: a tf.data service.
 
-    python -m experiments.data_service --role=dispatcher --port=5050 --work_dir=/var/lib/melstream   # on one machine
-    python -m experiments.data_service --role=worker --dispatcher=HOST:5050 --workers=2              # on every machine
-    python -m experiments.train --data_service=grpc://HOST:5050 …
+    # on one machine, on every machine that decodes, and on the one that trains
+    python -m experiments.data_service --role=dispatcher --port=5050 --work_dir=/var/lib/melstream
+    python -m experiments.data_service --role=worker --dispatcher=HOST:5050 --workers=2
+    python -m experiments.train --dataset=fma --data_dir=/data/fma --data_service=grpc://HOST:5050
 
 The command watches the processes that it starts: one that is killed is started again on its port, and a dispatcher then
 goes on from its journal. Ctrl-C or SIGTERM ends them all. Music must have the same paths on the workers as for `train`,

@@ -1,6 +1,6 @@
 """Shows the features of a data set before training: principal components, mean images, and how separable labels are.
 
-    python -m experiments.explore_features --dataset=fma --data_dir=/data/fma --subset=small --genres=Rock,Hip-Hop \
+    python -m experiments.explore_features --dataset=fma --data_dir=/data/fma --subset=small --genres=Rock,Hip-Hop \\
         --output_dir=features/rock_hiphop
 
 Streams every clip through the front end that a model with the same flags would have; nothing is stored but a small

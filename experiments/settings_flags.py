@@ -43,7 +43,8 @@ def define_flags(*groups: str, flag_values: flags.FlagValues = flags.FLAGS) -> N
     for field in dataclasses.fields(Settings):
         if field.metadata["group"] not in groups:
             continue
-        default, help_text = field.default, field.metadata["help"]
+        default: Any = field.default
+        help_text = field.metadata["help"]
         kind, _, _ = str(field.type).partition(" | ")
         if choices := field.metadata["choices"]:
             flags.DEFINE_enum(field.name, default, choices, help_text, flag_values=flag_values)

@@ -1,6 +1,6 @@
 """Shows what augmentation does to real clips: log-mel images before and after, a picture for each augmentation.
 
-    python -m experiments.show_augmentation --dataset=fma --data_dir=/data/fma --random_eq_db=6 \
+    python -m experiments.show_augmentation --dataset=fma --data_dir=/data/fma --random_eq_db=6 \\
         --spec_augment_time_masks=2 --spec_augment_mel_masks=2 --output_dir=augmentation
 
 Takes the augmentation flags of train, and draws as train does for its first two steps; seconds. Writes one PNG for each

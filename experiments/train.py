@@ -1,6 +1,6 @@
 """Trains a music classifier straight from MP3s, keeps the best epoch by validation loss, and evaluates it.
 
-    python -m experiments.train --dataset=fma --data_dir=/data/fma --subset=small --genres=Rock,Hip-Hop \
+    python -m experiments.train --dataset=fma --data_dir=/data/fma --subset=small --genres=Rock,Hip-Hop \\
         --output_dir=runs/rock_hiphop
 
 Decoding, features and network run together: nothing is converted beforehand, so a change of --n_mels or
