@@ -107,7 +107,7 @@ def _broken_command(line: str, width: int) -> str:
 
 def _format_flag(flag: flags.Flag, width: int) -> str:
     name = _with_value(flag)
-    described = re.sub(r"^<[^>]*>: ", "", flag.help)  # absl repeats the choices
+    described = re.sub(r"^<[^>]*>: ", "", flag.help or "")  # absl repeats the choices
     text = _filled(f"{described} {_default(flag)}".strip(), width - _INDENT).splitlines()
     start = f"  {name}".ljust(_INDENT)
     lines = [start + text[0], *(" " * _INDENT + line for line in text[1:])]
@@ -141,7 +141,7 @@ def _wrapped_choices(name: str, width: int) -> list[str]:
 def _default(flag: flags.Flag) -> str:
     if is_required(flag):
         return "Required."
-    if "default" in flag.help.lower():
+    if "default" in (flag.help or "").lower():
         return ""
     if flag.default in (None, "", []):
         return "Default: none."

@@ -20,7 +20,7 @@ from pipeline.failed_examples import drop_failures, not_empty
 from pipeline.failures import FailureLedger
 from pipeline.ledgered import LedgeredDataset, without_autotuning
 from pipeline.order import Order
-from pipeline.passes import BUFFER_BATCHES, Decoding, Delivery, SinglePass, all_passes, column_adder
+from pipeline.passes import BUFFER_BATCHES, Decoding, Delivery, SinglePass, all_passes, column_adder, fill_up
 from pipeline.windows import MAX_CROP_SECONDS
 
 
@@ -55,11 +55,12 @@ def train_dataset(
     - `dataset.repeat()` gives one pass after the other, so that `steps_per_epoch` may be any number.
     - `class_weight` of `fit` takes the place of `sample_weight`; where a clip has several classes, Keras weights it by the
       first alone, so use `sample_weight`.
-    - `map`, `prefetch`, `tf.data.experimental.prefetch_to_device` and `Strategy.experimental_distribute_dataset` keep passes
-      and number of batches. What they make has no attribute `ledger`, and TensorFlow's error then stands around the ledger's
-      message when too many files fail. What reads ahead counts as handing out: leaving a pass within the last batches that
-      wait in a buffer finishes it. `fit` under a strategy looks at one batch before its first epoch, and its buffers hold a
-      few: a pass of three batches or fewer may be used up by that.
+    - `map`, `prefetch`, `tf.data.experimental.prefetch_to_device` and `Strategy.experimental_distribute_dataset` keep the
+      passes; after `prefetch_to_device` Keras must be told their number of batches once more, by
+      `.apply(tf.data.experimental.assert_cardinality(len(dataset)))`. What they make has no attribute `ledger`, and
+      TensorFlow's error then stands around the ledger's message when too many files fail. What reads ahead counts as
+      handing out: leaving a pass within the last batches that wait in a buffer finishes it. `fit` under a strategy looks at
+      one batch before its first epoch, and its buffers hold a few: a pass of three batches or fewer may be used up by that.
     - Under several hosts, give each its `shard`, its own iteration and `keep_empty=True`.
 
     Args:
@@ -148,8 +149,10 @@ def eval_dataset(
     own, so that no padding depends on other clips.
 
     Without row numbers this is what `fit(validation_data=...)`, `evaluate` and `predict` of Keras take: it knows its number of
-    batches, for which the length of every clip is read here, and a batch of which nothing could be decoded has no
-    examples. Scores are then those of windows; for scores of clips, average over the windows of each row.
+    batches, for which the length of every clip is read here. Should nothing of a batch be decodable, the first batches
+    come again instead of it, so that the number holds; with row numbers it is left out. Scores are those of windows; for
+    scores of clips, average over the windows of each row. `fit` under a strategy wants a first batch that its replicas can
+    share evenly, of both datasets.
 
     Args:
         data: clips with their labels, such as `catalog["validation"]`; or paths of audio files.
@@ -160,8 +163,7 @@ def eval_dataset(
         crop_seconds: length of a window; 0 gives whole clips.
         batch_size: windows a batch.
         with_rows: whether a batch ends with the row of each window: the index of its clip in `data`. Keras would take it
-            for a weight or a target. A batch of which nothing could be decoded is then left out. None: only where there are no
-            targets.
+            for a weight or a target. None: only where there are no targets.
         sample_weight: as for `train_dataset`.
         decoder: as for `train_dataset`.
         decode_workers: parallel decodes; None means as many as this process may use cores.
@@ -197,7 +199,7 @@ def eval_dataset(
     batches = decoded_batches(
         window_crops(counted), table, *rate_and_size, decoder, decoding.workers, clips.ledger.remark
     ).map(drop_failures(clips.paths, clips.ledger))
-    batches = batches.filter(not_empty) if with_rows else decoding.keep_empty(batches)
+    batches = batches.filter(not_empty) if with_rows else fill_up(batches, number, clips, decoding)
     batches = batches.map(column_adder(clips, with_rows)).prefetch(BUFFER_BATCHES)
     if not with_rows:
         batches = batches.apply(tf.data.experimental.assert_cardinality(number))

@@ -79,11 +79,25 @@ def all_passes(
         this = dataclasses.replace(single, order=dataclasses.replace(order, epoch=epoch))
         if keep_empty:
             return this.kept_empty().map(add_columns)
-        guard = at_least_one(clips.paths, clips.ledger, decoding.nothing())
-        return this.decoded().filter(not_empty).concatenate(guard).repeat().take(batches).map(add_columns)
+        return fill_up(this.decoded(), batches, clips, decoding).map(add_columns)
 
     passes = count_passes(make_pass, batches, int(order.epoch), BUFFER_BATCHES)
     return LedgeredDataset(without_autotuning(passes), clips.paths, clips.ledger)
+
+
+def fill_up(batches: tf.data.Dataset, number: int, clips: ClipList, decoding: Decoding) -> tf.data.Dataset:
+    """Leaves out batches without examples, and goes on with the first ones, so that there are as many as promised.
+
+    Keras trusts the number, and many layers refuse a batch without examples.
+
+    Args:
+        batches: of (waveform, row).
+        number: of batches that were promised.
+        clips: that they are made of; it is an error if none can be decoded.
+        decoding: how they were made.
+    """
+    guard = at_least_one(clips.paths, clips.ledger, decoding.nothing())
+    return batches.filter(not_empty).concatenate(guard).repeat().take(number)
 
 
 @dataclasses.dataclass(frozen=True)
