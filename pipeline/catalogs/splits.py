@@ -14,7 +14,12 @@ from pipeline.catalogs.catalog import SPLITS, Catalog, CatalogError
 from pipeline.storage.left_out import quote_names
 
 _MAX_FOLDS = 10
-_SPLIT_NAMES = {name: name for name in SPLITS} | {"train": "training", "val": "validation", "valid": "validation"}
+_OTHER_NAMES = {
+    "training": ("train", "train_set", "training_set"),
+    "validation": ("val", "valid", "dev", "eval", "evaluation", "val_set", "validation_set"),
+    "test": ("testing", "test_set"),
+}
+_SPLIT_NAMES = {other: name for name in SPLITS for other in (name, *_OTHER_NAMES[name])}
 
 
 def find_split_name(name: str) -> str | None:

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pipeline.decoding.decoder import AudioInfo, DecodeError
 from pipeline.decoding.sound_files import find_links, open_sound
 from pipeline.mp3.excerpt import DECODER_DELAY_SAMPLES, SeekableMp3, index_mp3
+from pipeline.mp3.frames import TRUNCATION_TOLERANCE_SECONDS
+from pipeline.mp3.length import held_seconds
 from pipeline.storage.clips import clip_version
 
 
@@ -88,9 +90,12 @@ def _find_parts(path: str, *version: int) -> ClipParts:
         raise DecodeError(f"cannot be read: {error}") from error
     with open_sound(path) as (sound, samples):
         info, container = AudioInfo(sound.samplerate, sound.channels, samples), sound.format
+    if container != "MP3":
+        mp3 = None  # MP3 in a WAV file, of which libsndfile skips other samples
     if mp3 is None:
         # A decoder of Vorbis or Opus needs some time after a seek to find its samples to the last bit.
-        return ClipParts(info, (Part(path, info.channels, samples),), container not in ("OGG", "MP3"))
+        remark = _unread_layers(path, info, *version) if container == "MP3" else ""
+        return ClipParts(info, (Part(path, info.channels, samples),), container not in ("OGG", "MP3"), remark)
     if not mp3.states_length and samples == mp3.samples:
         # `open_sound` reads it as it is, without an Info frame.
         mp3 = dataclasses.replace(mp3, lead_samples=DECODER_DELAY_SAMPLES)
@@ -99,10 +104,19 @@ def _find_parts(path: str, *version: int) -> ClipParts:
     remark = ""
     if mp3.unread_seconds:
         remark = (
-            f"{mp3.unread_seconds:.2f} s of another sample rate follow after {_seconds(parts, info.sample_rate_hz):.2f} s, "
+            f"{mp3.unread_seconds:.2f} s of another sample rate or layer follow after {_seconds(parts, info.sample_rate_hz):.2f} s, "
             "and are not used: files were joined; split them"
         )
     return ClipParts(dataclasses.replace(info, samples=sum(part.samples for part in parts)), tuple(parts), True, remark)
+
+
+def _unread_layers(path: str, info: AudioInfo, *version: int) -> str:
+    """Returns a remark if an MPEG file of Layer I or II, which is read as libsndfile reads it, holds more than that."""
+    held = held_seconds(path, *version)
+    if held is None or held <= info.duration_seconds + TRUNCATION_TOLERANCE_SECONDS:
+        return ""
+    more = held - info.duration_seconds
+    return f"{more:.2f} s follow after {info.duration_seconds:.2f} s, and are not used: files were joined; split them"
 
 
 def _joined_links(links: tuple[str, ...]) -> ClipParts:

@@ -16,7 +16,8 @@ _NUMBERS_AT = 18  # where rate, channels, bits and number of samples begin behin
 _SAMPLES_MASK = (1 << 36) - 1
 _SEARCHED_BYTES = 1 << 17  # in which a frame is looked for, at first
 _MAX_FRAME_BYTES = 1 << 21
-_PROBED_SHARES = (0.17, 0.43, 0.61, 0.89)  # of a file; no number of equally long files fits between them unnoticed
+_PROBED_SHARES = (0.17, 0.43, 0.61, 0.89)  # of a file
+_SLACK_BYTES = 1 << 18  # that tags may take at a file's end
 _BLOCK_BYTES = 1 << 23
 _BLOCK_SIZES = {1: 192, **{code: 144 << code for code in range(2, 6)}, **{code: 1 << code for code in range(8, 16)}}
 _RATES_HZ = {
@@ -42,6 +43,7 @@ class FlacHeader:
     Attributes:
         offset: where the marker begins.
         block_samples: samples of a block, where all blocks are equally long.
+        largest_frame: bytes of the largest frame; 0 where the header does not say.
         sample_rate_hz: rate of the stream.
         channels: number of channels.
         bits: of a sample.
@@ -51,6 +53,7 @@ class FlacHeader:
 
     offset: int
     block_samples: int
+    largest_frame: int
     sample_rate_hz: int
     channels: int
     bits: int
@@ -79,6 +82,7 @@ def read_flac_header(file: ClipFile) -> FlacHeader | None:
     return FlacHeader(
         offset,
         int.from_bytes(data[10:12], "big"),
+        int.from_bytes(data[15:18], "big"),
         numbers >> 44,
         (numbers >> 41 & 7) + 1,
         (numbers >> 36 & 31) + 1,
@@ -87,10 +91,15 @@ def read_flac_header(file: ClipFile) -> FlacHeader | None:
     )
 
 
-def last_sample(file: ClipFile, header: FlacHeader) -> int | None:
+def last_sample(file: ClipFile, header: FlacHeader, any_kind: bool = False) -> int | None:
     """Returns the number of the sample behind the last frame of a file, or None if no frame is found at its end.
 
     Of joined files it is the length of the last one.
+
+    Args:
+        file: the FLAC file.
+        header: its header.
+        any_kind: whether a frame of other channels, rate or bits is the last one too; then the result is -1.
 
     Raises:
         OSError: the file cannot be read.
@@ -103,6 +112,8 @@ def last_sample(file: ClipFile, header: FlacHeader) -> int | None:
             end = _frame_end(data[place : place + 16], header)
             if end is not None:
                 return end
+            if any_kind and _frame_end(data[place : place + 16], None) is not None:
+                return -1
             place = data.rfind(b"\xff", 0, place)
     return None
 
@@ -110,12 +121,13 @@ def last_sample(file: ClipFile, header: FlacHeader) -> int | None:
 def is_one_file(file: ClipFile, header: FlacHeader) -> bool:
     """Returns whether the frames of a file are numbered from beginning to end as its header promises.
 
-    A few places are looked at. Files that were joined show numbers that fall, or end with another one.
+    A few places are looked at. Files that were joined show numbers that fall, or more bytes than the samples that are left
+    can fill; or their last frame is of another kind or number.
 
     Raises:
         OSError: the file cannot be read.
     """
-    if not header.samples or last_sample(file, header) != header.samples:
+    if not header.samples or not header.largest_frame or last_sample(file, header, any_kind=True) != header.samples:
         return False
     before = 0
     for share in _PROBED_SHARES:
@@ -125,7 +137,9 @@ def is_one_file(file: ClipFile, header: FlacHeader) -> bool:
         while place >= 0 and (end := _frame_end(data[place : place + 16], header)) is None:
             place = data.find(b"\xff", place + 1)
         if end is not None:
-            if end < before:
+            frames_left = 1 + (header.samples - end) / max(header.block_samples, 16)
+            bytes_left = file.size - int(share * file.size) - place - _SLACK_BYTES
+            if not before <= end <= header.samples or bytes_left > frames_left * header.largest_frame:
                 return False
             before = end
     return True
@@ -146,18 +160,26 @@ def find_flac_files(path: str, file: ClipFile) -> tuple[str, ...]:
     return part_paths(path, starts, file.size)
 
 
-def _frame_end(head: bytes, header: FlacHeader) -> int | None:
-    """Returns the number of the sample behind the frame with this header; None if these bytes are not a frame's header."""
+def _frame_end(head: bytes, header: FlacHeader | None) -> int | None:
+    """Returns the number of the sample behind the frame with this header; None if these bytes are not a frame's header.
+
+    Args:
+        head: the bytes.
+        header: of the stream; None takes a frame of any stream.
+    """
     if len(head) < 6 or head[1] & 0xFE != 0xF8 or head[3] & 1:
         return None
     size_code, rate_code, channel_code, bits_code = head[2] >> 4, head[2] & 15, head[3] >> 4, head[3] >> 1 & 7
     if size_code == 0 or rate_code == 15 or channel_code > 10 or bits_code == 3:
         return None
     channels = channel_code + 1 if channel_code < 8 else 2
-    if channels != header.channels or _BITS.get(bits_code, header.bits) != header.bits:
-        return None
-    if _RATES_HZ.get(rate_code, header.sample_rate_hz) != header.sample_rate_hz:
-        return None
+    if header is None and (rate_code not in _RATES_HZ or bits_code not in _BITS):
+        return None  # too little to tell it from chance
+    if header is not None:
+        if channels != header.channels or _BITS.get(bits_code, header.bits) != header.bits:
+            return None
+        if _RATES_HZ.get(rate_code, header.sample_rate_hz) != header.sample_rate_hz:
+            return None
     more = 0  # bytes that go on with the number, whose code is that of UTF-8
     while more < 7 and head[4] & 0x80 >> more:
         more += 1
@@ -175,7 +197,7 @@ def _frame_end(head: bytes, header: FlacHeader) -> int | None:
     at += {12: 1, 13: 2, 14: 2}.get(rate_code, 0)
     if at >= len(head) or _crc8(head[:at]) != head[at]:
         return None
-    begin = number if head[1] & 1 else number * header.block_samples
+    begin = number if head[1] & 1 or header is None else number * header.block_samples
     return begin + samples
 
 

@@ -30,6 +30,7 @@ _MAX_IN_MEMORY_BYTES = 1 << 24
 # FLAC file holds is looked up where it promises more than this: silence takes 14 bytes a block.
 _MAX_SAMPLES_PER_BYTE = {"MP3": mp3_frames.MAX_SAMPLES_PER_BYTE, "OGG": 3000, "FLAC": 8}
 _MAX_SAMPLES_PER_BYTE_ELSE = 64
+_LOWEST_RATE_HZ, _HIGHEST_RATE_HZ = 1000, 1_000_000  # a false rate makes hours of a small file
 _UNKNOWN = 1 << 62  # libsndfile's lengths from here on mean that it does not know
 
 
@@ -55,7 +56,7 @@ def open_sound(path: str | os.PathLike[str]) -> Iterator[tuple[soundfile.SoundFi
                 if counted is None or counted <= samples:
                     yield sound, _credible(samples if counted is None else counted, sound, path)
                     return
-            elif sound.format != "FLAC" or samples <= _MAX_SAMPLES_PER_BYTE["FLAC"] * clip_size(path):
+            elif sound.format != "FLAC" or _is_true(samples, sound.samplerate, path):
                 yield sound, _credible(samples, sound, path)
                 return
             is_mp3 = sound.format == "MP3"
@@ -117,6 +118,22 @@ def _open_clip(path: str) -> Iterator[soundfile.SoundFile]:
                 sound = soundfile.SoundFile(name)
         with sound:
             yield sound
+
+
+def _is_true(samples: int, sample_rate_hz: int, path: str) -> bool:
+    """Returns whether to believe a FLAC file's header, unless it promises little more than the file holds."""
+    if samples > _MAX_SAMPLES_PER_BYTE["FLAC"] * clip_size(path):
+        return False
+    held = _last_sample(path, *clip_version(path))
+    return held is None or held <= samples + mp3_frames.TRUNCATION_TOLERANCE_SECONDS * sample_rate_hz
+
+
+@functools.lru_cache(maxsize=200_000)
+def _last_sample(path: str, *version: int) -> int | None:
+    del version
+    with open_clip(path) as file:
+        header = read_flac_header(file)
+        return None if header is None else last_sample(file, header)
 
 
 class _PatchedFile(ClipFile):
@@ -190,6 +207,10 @@ def _positive(samples: int) -> int:
 
 def _credible(samples: int, sound: soundfile.SoundFile, path: str) -> int:
     """Returns the length that a header promises, unless no file of its size can hold that much."""
+    if not _LOWEST_RATE_HZ <= sound.samplerate <= _HIGHEST_RATE_HZ:
+        raise DecodeError(
+            f"states a sample rate of {sound.samplerate} Hz, which no music has ({_LOWEST_RATE_HZ} to {_HIGHEST_RATE_HZ} Hz do)"
+        )
     file_bytes = clip_size(path)
     tolerance = mp3_frames.TRUNCATION_TOLERANCE_SECONDS * sound.samplerate
     if samples >= _UNKNOWN:

@@ -125,6 +125,10 @@ def index_mp3(path: str) -> SeekableMp3 | None:
         file.seek(tag_bytes)
         head = file.read(_HEAD_BYTES)
         found = mp3_frames.find_frame(head, 0)
+        if found is None:  # behind junk, perhaps
+            file.seek(tag_bytes)
+            head = file.read(mp3_frames.MAX_JUNK_BYTES + _HEAD_BYTES)
+            found = mp3_frames.find_frame(head, 0)
         if found is None or found[1].layer != 3:
             return None
         offset, header = found

@@ -7,6 +7,7 @@ anywhere. A run is what no such thing interrupts.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,6 +17,8 @@ from pipeline.mp3.frames import FrameHeader
 from pipeline.storage.clips import ClipFile
 
 _BLOCK_BYTES = 1 << 20
+# The first bytes of a header, whose bit rate is not free and not forbidden; or what ends a block and may go on as one.
+_HEADER = re.compile(rb"(?=\xff(?:[\xe2-\xff](?:[\x10-\xef]|\Z)|\Z))")
 _MAX_FRAME_BYTES = 2881  # of Layer II and III
 # Junk holds two headers in a row by chance more often than four; damage in a header looks like another stream.
 _CHAIN_OF_SAME_STREAM, _CHAIN_OF_OTHER_STREAM = 2, 4
@@ -135,14 +138,13 @@ def _find_next(
     end = window.size if end is None else min(end, window.size)
     while offset < end:
         data = window.read(offset, min(_BLOCK_BYTES, end - offset))
-        place = data.find(0xFF)
-        while place >= 0:
-            found = mp3_frames.parse_header(window.read(offset + place, 4))
+        for match in _HEADER.finditer(data):
+            place = offset + match.start()
+            found = mp3_frames.parse_header(window.read(place, 4))
             if found is not None:
                 is_same = mp3_frames.is_same_stream(header, found) and header.channels == found.channels
-                if _is_chain(window, offset + place, found, chain if is_same else _CHAIN_OF_OTHER_STREAM):
-                    return offset + place, found
-            place = data.find(0xFF, place + 1)
+                if _is_chain(window, place, found, chain if is_same else _CHAIN_OF_OTHER_STREAM):
+                    return place, found
         offset += len(data)
     return None
 
