@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 from os import PathLike
-
-import keras
+from typing import TYPE_CHECKING
 
 from layers.augmentation.mixup import mixup
 from layers.augmentation.registry import AUGMENTATIONS, build_augmentations
@@ -28,6 +27,9 @@ from layers.front_ends.pcen import Pcen
 from layers.front_ends.registry import FRONT_ENDS, build_front_end
 from layers.networks.imagenet import load_backbone_weights
 from layers.networks.registry import NETWORKS
+
+if TYPE_CHECKING:
+    import keras
 
 __all__ = [
     "AUGMENTATIONS",
@@ -77,4 +79,6 @@ def load_model(path: str | PathLike[str], compile: bool = True) -> keras.Model:
         >>> layers.load_model(model_path)(np.zeros([2, 22050], np.float32)).shape
         TensorShape([2, 3])
     """
+    import keras  # by now the layers have said so if it runs on another backend
+
     return keras.models.load_model(path, compile=compile)

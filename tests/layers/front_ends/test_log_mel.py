@@ -152,7 +152,7 @@ def test_settings_out_of_range(settings: dict, message: str):
 
 
 def test_too_short_a_waveform_is_refused():
-    with pytest.raises(ValueError, match=r"at least 1025 samples .* received 1024"):
+    with pytest.raises(ValueError, match=r"at least 1025 samples, received 1024"):
         LogMelSpectrogram()(np.zeros((1, 1024), np.float32))
     with pytest.raises(ValueError, match="at least 2048 samples"):
         LogMelSpectrogram(center=False)(np.zeros((1, 2047), np.float32))
