@@ -240,3 +240,66 @@ def test_what_only_begins_like_a_container(tmp_path: Path, data: bytes):
     path.write_bytes(data)
     with pytest.raises(DecodeError):
         read_info(path)
+
+
+def test_a_flac_header_that_states_too_little(tmp_path: Path):
+    path = tmp_path / "a.flac"
+    audio = music(SECONDS, 44100, 1)
+    soundfile.write(path, audio, 44100)
+    data = bytearray(path.read_bytes())
+    data[21:26] = bytes((data[21] & 0xF0,)) + (100_000).to_bytes(4, "big")
+    path.write_bytes(data)
+    assert read_info(path).samples == SECONDS * 44100
+    np.testing.assert_allclose(decode_crop(path, 44100, 0), audio[:, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize("second", [(44100, 1, "PCM_16"), (44100, 2, "PCM_24"), (22050, 2, "PCM_16")])
+def test_joined_flac_files_of_two_kinds(tmp_path: Path, second: tuple[int, int, str]):
+    rate_hz, channels, subtype = second
+    first, other, path = tmp_path / "a.flac", tmp_path / "b.flac", tmp_path / "joined.flac"
+    soundfile.write(first, music(SECONDS, 44100, 2), 44100)
+    soundfile.write(other, music(SECONDS, rate_hz, channels, seed=1), rate_hz, subtype=subtype)
+    path.write_bytes(first.read_bytes() + other.read_bytes())
+    if rate_hz == 44100:
+        whole = np.concatenate([decode_crop(part, 44100, 0) for part in (first, other)])
+        np.testing.assert_array_equal(decode_crop(path, 44100, 0), whole)
+    else:
+        np.testing.assert_array_equal(decode_crop(path, 44100, 0), decode_crop(first, 44100, 0))
+        assert "6.00 s follow after 6.00 s" in find_remark(path)
+
+
+@pytest.mark.parametrize("count", [12, 50])
+def test_many_equal_flac_files(tmp_path: Path, count: int):
+    part, path = tmp_path / "a.flac", tmp_path / "joined.flac"
+    soundfile.write(part, music(SECONDS, 22050, 1), 22050)
+    path.write_bytes(part.read_bytes() * count)
+    assert read_info(path).duration_seconds == count * SECONDS
+
+
+def test_layer_two_says_what_is_not_read(tmp_path: Path):
+    with av.open(str(tmp_path / "a.mp2"), "w") as output:
+        stream = output.add_stream("mp2", rate=44100, layout="stereo")
+        frame = av.AudioFrame.from_ndarray(np.zeros((2, 4 * 44100), np.int16), format="s16p", layout="stereo")
+        frame.sample_rate = 44100
+        resampler = av.AudioResampler(format="s16", layout="stereo", rate=44100, frame_size=1152)
+        for piece in (*resampler.resample(frame), *resampler.resample(None), None):
+            output.mux(stream.encode(piece))
+    second = write_mp3(tmp_path / "b.mp3", music(SECONDS, 44100, 2), 44100).read_bytes()
+    path = tmp_path / "joined.mp3"
+    path.write_bytes((tmp_path / "a.mp2").read_bytes() + second)
+    assert float(find_remark(path).split(" s ")[0]) == pytest.approx(SECONDS, abs=0.2)
+    assert find_remark(tmp_path / "a.mp2") == ""
+
+
+def test_junk_before_joined_mp3s(tmp_path: Path):
+    part = write_mp3(tmp_path / "a.mp3", music(SECONDS, 44100, 2), 44100).read_bytes()
+    path = tmp_path / "joined.mp3"
+    path.write_bytes(bytes(30_000) + part + part)
+    assert read_info(path).duration_seconds == pytest.approx(2 * SECONDS, abs=0.1)
+
+
+@pytest.mark.parametrize("rate_hz", [1, 7, 999])
+def test_a_sample_rate_that_no_music_has(tmp_path: Path, rate_hz: int):
+    soundfile.write(tmp_path / "a.wav", music(1, 8000, 1), rate_hz)
+    with pytest.raises(DecodeError, match=f"a sample rate of {rate_hz} Hz"):
+        read_info(tmp_path / "a.wav")
