@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 import sys
@@ -56,14 +57,14 @@ def format_help(doc: str, prefix: str, defined: Iterable[flags.Flag], own: Seque
     narrowest, widest = _WIDTHS
     width = width or max(narrowest, min(shutil.get_terminal_size().columns, widest))
     by_name = {flag.name: flag for flag in defined}
-    topics = {_OWN: tuple(own), **TOPICS}
+    topics = {_OWN: tuple(own)} | {topic: tuple(n for n in names if n not in own) for topic, names in TOPICS.items()}
     known = {name for names in topics.values() for name in names}
     topics[_RARE] = tuple(sorted(name for name in by_name if name not in known))
     parts = [format_doc(doc, prefix, width)]
+    topics = {topic: names for topic, names in topics.items() if any(name in by_name for name in names)}
     for topic, names in topics.items():
         shown = [_format_flag(by_name[name], width) for name in names if name in by_name]
-        if shown:
-            parts.append("\n".join([f"{topic}:", *shown]))
+        parts.append("\n".join([f"{topic if len(topics) > 1 else 'Flags'}:", *shown]))
     parts.append(_filled("--helpfull also lists the flags of absl, such as --verbosity and --flagfile.", width))
     return "\n\n".join(parts) + "\n"
 
@@ -99,7 +100,7 @@ def _filled(text: str, width: int, indent: str = "", next_indent: str = "") -> s
 
 
 def _broken_command(line: str, width: int) -> str:
-    """A command line with a backslash at each break, so that a shell takes it as one; a comment stays whole."""
+    """A command line with a backslash at each break, so that a shell takes it as one; a comment stays as it is."""
     if line.startswith("#"):
         return " " * 4 + line
     return _filled(line, width - 2, " " * 4, " " * 8).replace("\n", " \\\n")
@@ -107,8 +108,8 @@ def _broken_command(line: str, width: int) -> str:
 
 def _format_flag(flag: flags.Flag, width: int) -> str:
     name = _with_value(flag)
-    described = re.sub(r"^<[^>]*>: ", "", flag.help or "")  # absl repeats the choices
-    text = _filled(f"{described} {_default(flag)}".strip(), width - _INDENT).splitlines()
+    meaning = re.sub(r"^<[^>]*>: ", "", flag.help or "")  # absl's list of the choices
+    text = _filled(f"{meaning} {_default(flag)}".strip(), width - _INDENT).splitlines()
     start = f"  {name}".ljust(_INDENT)
     lines = [start + text[0], *(" " * _INDENT + line for line in text[1:])]
     if len(f"  {name} ") > _INDENT:  # on a line of its own
@@ -152,8 +153,12 @@ def _default(flag: flags.Flag) -> str:
 
 def show_help(doc: str, prefix: str) -> None:
     """Prints the help of the command that runs, whose flags are those of the main program and of no other module."""
-    defined = flags.FLAGS.get_key_flags_for_module(sys.argv[0])
-    from experiments.settings import fields
+    from experiments.settings import Settings
 
-    own = [flag.name for flag in defined if flag.name not in {*fields("data", "features", "training"), "recipe"}]
+    defined = flags.FLAGS.get_key_flags_for_module(sys.argv[0])
+    helps = {field.name: field.metadata["help"] for field in dataclasses.fields(Settings)}
+    # A flag of a setting's name may be the command's own, with a help of its own.
+    own = [
+        flag.name for flag in defined if flag.name != "recipe" and helps.get(flag.name, "\0") not in (flag.help or "")
+    ]
     print(format_help(doc, prefix, defined, own), end="")

@@ -81,8 +81,7 @@ def run(main: Callable[[list[str]], None], arguments: str = "", resumable: bool 
         finally:
             gc.freeze()  # or the interpreter looks at all of TensorFlow's objects once more, for a second, before it ends
 
-    _open_standard_streams()
-    with _ended_quietly_by_a_closed_pipe():
+    with standard_streams():
         if asks_for_help(sys.argv[1:]):
             show_help(main.__globals__["__doc__"] or "", command_prefix)
             return
@@ -147,8 +146,9 @@ def _nobody_reads() -> bool:
 
 
 @contextmanager
-def _ended_quietly_by_a_closed_pipe() -> Iterator[None]:
-    """Writes what is left for standard output at the end of the block, and ends the process where that is not possible."""
+def standard_streams() -> Iterator[None]:
+    """Lets the block write any text; then writes what is left, and ends the process quietly where nobody reads it."""
+    _open_standard_streams()
     try:
         try:
             yield

@@ -48,7 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in ("--help", "-help", "-h", "help"):
-        print(list_commands(min(shutil.get_terminal_size().columns, _WIDEST)))
+        from experiments import console
+
+        with console.standard_streams():
+            print(list_commands(min(shutil.get_terminal_size().columns, _WIDEST)))
     elif name == "--version":
         print(f"melstream {__version__}")
     elif name in _NAMES:
@@ -58,7 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.argv[1:] = rest
         runpy.run_module(f"experiments.{name}", run_name="__main__", alter_sys=True)
     else:
-        nearest = difflib.get_close_matches(name.replace("-", "_"), _NAMES, n=1, cutoff=0.0)[0]
+        beginning = [command for command in _NAMES if name and command.startswith(name)]
+        nearest = (beginning or difflib.get_close_matches(name.replace("-", "_"), _NAMES, n=1, cutoff=0.0))[0]
         print(
             f"error: expected a command, received {name!r}; the nearest is {nearest}, `melstream --help` lists them all",
             file=sys.stderr,
