@@ -23,7 +23,10 @@ UNDECODABLE = {
     "Jazz/liar.flac": "its last frame ends after 4.00 s",
     "Classical/text.mp3": "not",
 }
-IN_PART = {"Rock/two rates.mp3": "s of another sample rate or layer follow after 3.00 s", "Jazz/two rates.ogg": "2.00 s follow"}
+IN_PART = {
+    "Rock/two rates.mp3": "s of another sample rate or layer follow after 3.00 s",
+    "Jazz/two rates.ogg": "2.00 s follow",
+}
 SILENT = ("Rock/silent.flac", "Rock/opposite.mp3", "Jazz/one.wav")
 
 
