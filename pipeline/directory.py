@@ -12,19 +12,18 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from sklearn.model_selection import GroupShuffleSplit
 
-from pipeline.catalogs.metadata import METADATA_FILE, join_metadata
 from pipeline.clip_lists import ClipList
 from pipeline.dataset import eval_dataset, make_decoding
 from pipeline.decoding import read_info
 from pipeline.decoding.decoder import DecodeError
 from pipeline.decoding.registry import DEFAULT_DECODER
+from pipeline.directory_files import choose_validation, list_files, shuffled
 from pipeline.failures import FailureLedger
 from pipeline.ledgered import LedgeredDataset
 from pipeline.order import Order
 from pipeline.passes import all_passes
-from pipeline.storage.audio_files import FoundAudio, find_audio, join_root, list_endings
+from pipeline.storage.audio_files import find_audio, join_root
 from pipeline.storage.left_out import describe_left_out
 
 LABEL_MODES = ("int", "categorical", "binary", None)
@@ -133,12 +132,12 @@ def audio_dataset_from_directory(
     if not Path(directory).is_dir():
         raise ValueError(f"expected a folder of audio as directory, found none at {directory}; check the path")
     found = find_audio(directory)
-    files, indices, class_names = _list_files(directory, found, labels, class_names, follow_links)
+    files, indices, class_names = list_files(directory, found, labels, class_names, follow_links)
     if label_mode == "binary" and len(class_names or ()) != 2:
         raise ValueError(f"expected two classes for label_mode='binary', found {len(class_names or ())}: {class_names}")
     seed = int(np.random.randint(1_000_000)) if seed is None else seed
     if shuffle:
-        files, indices = _shuffled(files, seed), _shuffled(indices, seed)
+        files, indices = shuffled(files, seed), shuffled(indices, seed)
     if verbose:
         classes = f" belonging to {len(class_names)} classes" if class_names is not None else ""
         print(f"Found {len(files)} files{classes}.")
@@ -146,7 +145,7 @@ def audio_dataset_from_directory(
             print(f"Left out: {describe_left_out(found.left_out)}.")
     is_validation = np.zeros(len(files), bool)
     if validation_split:
-        is_validation = _divide(directory, files, validation_split, group_by, seed)
+        is_validation = choose_validation(directory, files, validation_split, group_by, seed)
     paths = np.array([join_root(directory, file) for file in files], object)
     rate_hz = sampling_rate or _first_rate(paths.tolist())
 
@@ -226,87 +225,6 @@ def _check_division(validation_split: float | None, subset: str | None, shuffle:
         raise ValueError(
             "expected a seed, or shuffle=False, so that training and validation share no file, received neither"
         )
-
-
-def _list_files(
-    directory: str,
-    found: FoundAudio,
-    labels: str | Sequence[int] | None,
-    class_names: Sequence[str] | None,
-    follow_links: bool,
-) -> tuple[np.ndarray, np.ndarray, list[str] | None]:
-    """Lists the files in Keras's order: class by class, then folder by folder, with their class indices and names."""
-    files = [file for file in found.files if follow_links or not _is_behind_link(directory, file)]
-    if labels == "inferred":
-        folders = sorted({folder.split("/")[0] for folder in found.folders if folder})
-        folders = [name for name in folders if follow_links or not Path(directory, name).is_symlink()]
-        names = folders if class_names is None else list(class_names)
-        if unknown := set(names) - set(folders):
-            raise ValueError(
-                f"expected class_names among the folders of {directory} ({', '.join(folders)}), received others: "
-                f"{', '.join(sorted(unknown))}"
-            )
-        places = {name: index for index, name in enumerate(names)}
-        files = [file for file in files if "/" in file and file.split("/")[0] in places]
-    else:
-        names, places = [], {}
-
-    def place(file: str) -> tuple[int, str, str]:
-        folder, _, name = file.rpartition("/")
-        return places.get(file.split("/")[0], 0), folder, name
-
-    files.sort(key=place)
-    if not files:
-        raise ValueError(
-            f"expected audio files in {directory}, found none ({describe_left_out(found.left_out) or 'it is empty'}); files "
-            f"read: {list_endings()}"
-        )
-    if labels is None:
-        return np.array(files, object), np.zeros(len(files), np.int32), None
-    if labels == "inferred":
-        return np.array(files, object), np.array([place(file)[0] for file in files], np.int32), names
-    if len(labels) != len(files):
-        raise ValueError(f"expected a label for each of {len(files)} files in {directory}, received {len(labels)}")
-    if not all(isinstance(label, int | np.integer) for label in labels):
-        raise ValueError("expected labels as a list of whole numbers, received others")
-    return (
-        np.array(files, object),
-        np.array(labels, np.int32),
-        [str(label) for label in sorted({int(label) for label in labels})],
-    )
-
-
-def _is_behind_link(directory: str, file: str) -> bool:
-    parts = file.split("/")
-    return any(Path(directory, *parts[:count]).is_symlink() for count in range(1, len(parts) + 1))
-
-
-def _shuffled(values: np.ndarray, seed: int) -> np.ndarray:
-    """Shuffles as Keras does, so that the division by `validation_split` is Keras's."""
-    shuffled = list(values)
-    np.random.RandomState(seed).shuffle(shuffled)
-    return np.array(shuffled, values.dtype)
-
-
-def _divide(directory: str, files: np.ndarray, validation_split: float, group_by: str | None, seed: int) -> np.ndarray:
-    """Returns which of the files are for validation: the last ones, or those of some artists or albums."""
-    is_validation = np.zeros(len(files), bool)
-    if group_by is None:
-        is_validation[len(files) - int(validation_split * len(files)) :] = True
-        return is_validation
-    table = Path(directory, METADATA_FILE)
-    if not table.is_file():
-        raise ValueError(f"expected a table {table} with the columns path and {group_by} for group_by, found none")
-    metadata = join_metadata(table, Path(directory), "", files.tolist())
-    if group_by not in metadata.columns:
-        raise ValueError(f"expected a column {group_by} in {table} for group_by, found none; add it")
-    metadata.check_coverage(files.tolist())
-    names = metadata.columns[group_by].reindex(files).fillna("")
-    groups = [name or f"file {place}" for place, name in enumerate(names)]
-    splitter = GroupShuffleSplit(1, test_size=validation_split, random_state=seed)
-    _, rows = next(splitter.split(files, groups=groups))
-    is_validation[rows] = True
-    return is_validation
 
 
 def _first_rate(paths: Sequence[str]) -> int:
