@@ -94,7 +94,7 @@ def _find_parts(path: str, *version: int) -> ClipParts:
         mp3 = None  # MP3 in a WAV file, of which libsndfile skips other samples
     if mp3 is None:
         # A decoder of Vorbis or Opus needs some time after a seek to find its samples to the last bit.
-        remark = _unread_layers(path, info, *version) if container == "MP3" else ""
+        remark = _unread_frames(path, info) if container == "MP3" else ""
         return ClipParts(info, (Part(path, info.channels, samples),), container not in ("OGG", "MP3"), remark)
     if not mp3.states_length and samples == mp3.samples:
         # `open_sound` reads it as it is, without an Info frame.
@@ -110,13 +110,19 @@ def _find_parts(path: str, *version: int) -> ClipParts:
     return ClipParts(dataclasses.replace(info, samples=sum(part.samples for part in parts)), tuple(parts), True, remark)
 
 
-def _unread_layers(path: str, info: AudioInfo, *version: int) -> str:
-    """Returns a remark if an MPEG file of Layer I or II, which is read as libsndfile reads it, holds more than that."""
-    held = held_seconds(path, *version)
+def _unread_frames(path: str, info: AudioInfo) -> str:
+    """Returns a remark if an MPEG file without an index, which is read as far as libsndfile reads it, holds more than that.
+
+    Such are files of Layer I or II, and those whose tag (VBRI, or Xing without a number of frames) leaves their length open.
+    """
+    held = held_seconds(path)
     if held is None or held <= info.duration_seconds + TRUNCATION_TOLERANCE_SECONDS:
         return ""
     more = held - info.duration_seconds
-    return f"{more:.2f} s follow after {info.duration_seconds:.2f} s, and are not used: files were joined; split them"
+    return (
+        f"{more:.2f} s follow after {info.duration_seconds:.2f} s, and are not used: its header leaves its length open, or "
+        "files were joined; encode it anew, or split it"
+    )
 
 
 def _joined_links(links: tuple[str, ...]) -> ClipParts:

@@ -42,21 +42,18 @@ def counted_samples(path: str, *version: int) -> int | None:
         return sum(run.count for run in streams[0]) * header.samples if streams else 0
 
 
-def held_seconds(path: str, *version: int) -> float | None:
-    """Counts how many seconds all frames of a file hold, of whatever layer, rate and channels.
+def held_seconds(path: str) -> float | None:
+    """Counts how many seconds all frames of a file hold, of whatever layer, rate and channels, and whatever a tag states.
 
     Args:
         path: an MP3, or a clip's path in a record shard.
-        version: as for `counted_samples`.
 
     Returns:
-        The seconds; None if a tag states the length, or if there is no frame.
+        The seconds; None if there is no frame.
 
     Raises:
         OSError: the file cannot be read.
     """
-    if counted_samples(path, *version) is None:
-        return None
     with open_clip(path) as file:
         found = _find_first(file)
         return None if found is None else sum(run.seconds for run in find_runs(file, found[0], found[1]))

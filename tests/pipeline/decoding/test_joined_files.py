@@ -303,3 +303,18 @@ def test_a_sample_rate_that_no_music_has(tmp_path: Path, rate_hz: int):
     soundfile.write(tmp_path / "a.wav", music(1, 8000, 1), rate_hz)
     with pytest.raises(DecodeError, match=f"a sample rate of {rate_hz} Hz"):
         read_info(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("flags", [0, 0x0E])
+def test_a_tag_without_a_number_of_frames_is_remarked(tmp_path: Path, flags: int):
+    """libsndfile takes the first frame's bit rate for that of the file, whose second half is quiet."""
+    audio = music(2 * SECONDS, 44100, 2)
+    audio[SECONDS * 44100 :] *= 0.001
+    path = write_mp3(tmp_path / "a.mp3", audio, 44100, variable=True)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"Xing")
+    data[at + 7] = flags
+    path.write_bytes(data)
+    used = read_info(path).duration_seconds
+    assert used < 2 * SECONDS - 0.2
+    assert float(find_remark(path).split(" s ")[0]) == pytest.approx(2 * SECONDS - used, abs=0.2)
