@@ -127,34 +127,37 @@ def _decode_batch(
     module: PythonDecoder,
     sample_rate_hz: int,
     crop_samples: int,
-    paths: np.ndarray,
+    encoded_paths: np.ndarray,
     positions: np.ndarray,
     on_remark: OnRemark | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    # Both are left out by a decoder that has nothing to gain or to say.
-    decode_crops = getattr(module, "decode_crops", functools.partial(_decode_each, module))
+    paths = [os.fsdecode(path) for path in encoded_paths]
+    # These are left out by a decoder that has nothing to gain or to say.
+    decode_batch = getattr(module, "decode_batch", functools.partial(_decode_paths, module))
     find_remark = getattr(module, "find_remark", None)
-    waveforms: list[np.ndarray] = []
-    errors: list[bytes] = []
-    first = 0
-    for encoded, crops in itertools.groupby(paths):
-        path, count = os.fsdecode(encoded), len(list(crops))
-        places = [float(position) for position in positions[first : first + count]]
-        first += count
-        for decoded in decode_crops(path, sample_rate_hz, crop_samples, places):
-            if isinstance(decoded, DecodeError):
-                waveforms.append(np.zeros(crop_samples or 1, np.float32))
-                errors.append(str(decoded).encode(errors="surrogateescape"))  # it may name the file
-            else:
-                waveforms.append(decoded)
-                errors.append(b"")
-        if on_remark and find_remark and (remark := find_remark(path)):
-            on_remark(path, remark)
-    longest = max(len(waveform) for waveform in waveforms)  # they differ for whole clips only
-    batch = np.zeros((len(waveforms), longest), np.float32)
-    for padded, waveform in zip(batch, waveforms, strict=True):
-        padded[: len(waveform)] = waveform
-    return batch, np.array(errors, object)
+    batch, errors = decode_batch(paths, sample_rate_hz, crop_samples, [float(position) for position in positions])
+    if on_remark and find_remark:
+        for path in dict.fromkeys(paths):
+            if remark := find_remark(path):
+                on_remark(path, remark)
+    # A reason may name the file, whose name need not be text.
+    reasons = [b"" if error is None else str(error).encode(errors="surrogateescape") for error in errors]
+    return batch, np.array(reasons, object)
+
+
+def _decode_paths(
+    module: PythonDecoder, paths: Sequence[str], sample_rate_hz: int, crop_samples: int, positions: Sequence[float]
+) -> tuple[np.ndarray, list[DecodeError | None]]:
+    decode_crops = getattr(module, "decode_crops", functools.partial(_decode_each, module))
+    crops: list[np.ndarray | DecodeError] = []
+    for path, group in itertools.groupby(zip(paths, positions, strict=True), key=lambda crop: crop[0]):
+        crops += decode_crops(path, sample_rate_hz, crop_samples, [position for _, position in group])
+    errors = [crop if isinstance(crop, DecodeError) else None for crop in crops]
+    waveforms = [np.zeros(crop_samples or 1, np.float32) if isinstance(crop, DecodeError) else crop for crop in crops]
+    batch = np.zeros((len(crops), max(map(len, waveforms))), np.float32)  # lengths differ for whole clips only
+    for row, waveform in zip(batch, waveforms, strict=True):
+        row[: len(waveform)] = waveform
+    return batch, errors
 
 
 def _decode_each(

@@ -44,7 +44,8 @@ class AudioInfo:
 class PythonDecoder(Protocol):
     """The module of a decoder that runs as Python code: paths are strings and waveforms are NumPy arrays.
 
-    `decode_crops` and `find_remark` may be left out: then each crop is decoded alone, and there are no remarks.
+    `decode_batch`, or `decode_crops`, and `find_remark` may be left out: then each crop is decoded alone, and there are no
+    remarks.
     """
 
     def decode_crop(self, path: str, sample_rate_hz: int, crop_samples: int, position: float) -> np.ndarray:
@@ -54,6 +55,11 @@ class PythonDecoder(Protocol):
         self, path: str, sample_rate_hz: int, crop_samples: int, positions: Sequence[float]
     ) -> list[np.ndarray | DecodeError]:
         """Decodes several crops of one clip; returns for each what `decode_crop` returns or raises."""
+
+    def decode_batch(
+        self, paths: Sequence[str], sample_rate_hz: int, crop_samples: int, positions: Sequence[float]
+    ) -> tuple[np.ndarray, list[DecodeError | None]]:
+        """Decodes a batch of crops; returns them, padded to the longest, and the error of each that has one."""
 
     def count_windows(self, path: str, crop_seconds: float) -> int:
         """Returns how many windows cover a clip, and 1 for a clip that cannot be decoded."""
