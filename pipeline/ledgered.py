@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import atexit
+import gc
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.data.ops.iterator_ops import OwnedIterator
+from tensorflow.python.data.ops.multi_device_iterator_ops import OwnedMultiDeviceIterator
 
 from pipeline.failed_examples import find_problem
 from pipeline.failures import FailureLedger
@@ -80,3 +84,15 @@ def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.with_options(options)
+
+
+@atexit.register
+def close_iterators() -> None:
+    """Ends the threads that decode ahead for iterators which are still there at the end of the process.
+
+    Otherwise the interpreter takes such an iterator down when it lets no other thread run Python any more. A thread that
+    decodes at this moment never ends, the iterator waits for it, and the process hangs.
+    """
+    for thing in gc.get_objects():
+        if type(thing) in (OwnedIterator, OwnedMultiDeviceIterator):
+            vars(thing).clear()
