@@ -19,20 +19,25 @@ class LedgeredDataset(tf.data.Dataset):
     """A `tf.data.Dataset` with the ledger of the files that it could not decode.
 
     What is made of it (`map`, `repeat`, `prefetch`, …) is a plain dataset: it records in the same ledger, but has no
-    attribute for it, and TensorFlow's error stands around the ledger's message when too many files fail.
+    attribute for it, and TensorFlow's error stands around the ledger's message when too many files fail. Only
+    `apply(tf.data.experimental.prefetch_to_device(…))` gives a `LedgeredDataset` again.
 
     Args:
         dataset: what it holds.
         paths: the files that it is made of.
         ledger: that it records its failures in.
+        batches: how many it has; None: as many as TensorFlow knows that it has.
 
     Attributes:
         ledger: of the files that could not be decoded.
     """
 
-    def __init__(self, dataset: tf.data.Dataset, paths: Sequence[str], ledger: FailureLedger) -> None:
+    def __init__(
+        self, dataset: tf.data.Dataset, paths: Sequence[str], ledger: FailureLedger, batches: tf.Tensor | None = None
+    ) -> None:
         self._dataset = dataset
         self._paths = paths
+        self._batches = batches
         self.ledger = ledger
         super().__init__(dataset._variant_tensor)
 
@@ -43,6 +48,18 @@ class LedgeredDataset(tf.data.Dataset):
     def element_spec(self) -> Any:
         """The shapes and types of a batch."""
         return self._dataset.element_spec
+
+    def cardinality(self) -> tf.Tensor:
+        """Returns the number of batches, as that of any dataset."""
+        return super().cardinality() if self._batches is None else self._batches
+
+    def apply(self, transformation_func: Callable[[tf.data.Dataset], tf.data.Dataset]) -> tf.data.Dataset:
+        """Applies a transformation, as that of any dataset does; after `prefetch_to_device` number and ledger are still known."""
+        made = super().apply(transformation_func)
+        if not getattr(transformation_func, "__qualname__", "").startswith("prefetch_to_device."):
+            return made
+        # TensorFlow does not know the number, and `assert_cardinality` must not stand behind a device's memory.
+        return LedgeredDataset(made, self._paths, self.ledger, self.cardinality())
 
     def __iter__(self) -> Iterator[Any]:
         batches = iter(self._dataset)
