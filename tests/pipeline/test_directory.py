@@ -1,6 +1,7 @@
 """A folder as datasets: against Keras's own loader on WAV files, and with what Keras's cannot read."""
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -221,6 +222,43 @@ def test_in_fit(mixed: Path):
 def test_arguments_that_do_not_fit(wavs: Path, arguments: dict, message: str):
     with pytest.raises(ValueError, match=message):
         audio_dataset_from_directory(wavs, verbose=False, **arguments)
+
+
+KERAS_EXAMPLE = """
+import keras
+from keras.utils import audio_dataset_from_directory
+from layers import LogMelSpectrogram
+
+train, validation = audio_dataset_from_directory(
+    directory, batch_size=4, validation_split=0.34, seed=0, output_sequence_length=4000, subset="both"
+)
+model = keras.Sequential([
+    LogMelSpectrogram(sample_rate_hz=8000, n_fft=512, hop_length=256, n_mels=16),
+    keras.layers.Conv2D(4, 3, activation="relu"),
+    keras.layers.GlobalAveragePooling2D(),
+    keras.layers.Dense(len(train.class_names), activation="softmax"),
+])
+model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+history = model.fit(train, epochs=2, verbose=0, validation_data=validation).history
+"""
+
+
+def test_one_import_turns_the_example_of_keras_into_one_on_mp3s(wavs: Path, tmp_path: Path):
+    for label in ("Jazz", "Rock"):
+        for number in range(6):
+            write_mp3(tmp_path / label / f"{number}.mp3", music(1, RATE_HZ, 1, seed=number), RATE_HZ)
+    rows = [f"{path.relative_to(tmp_path)},{path.parent.name} {int(path.stem) // 2}" for path in tmp_path.glob("*/*")]
+    (tmp_path / "metadata.csv").write_text("\n".join(["path,artist", *rows]))
+    ours = KERAS_EXAMPLE.replace("from keras.utils import", "from pipeline import")
+    grouped = ours.replace('subset="both"', 'subset="both", group_by="artist"')
+    for code, directory in ((KERAS_EXAMPLE, wavs), (ours, wavs), (grouped, tmp_path)):
+        names: dict[str, Any] = {"directory": directory}
+        exec(code, names)
+        assert len(names["history"]["val_accuracy"]) == 2 and np.isfinite(names["history"]["val_loss"]).all()
+        assert names["train"].class_names == (["a", "b", "c"] if directory == wavs else ["Jazz", "Rock"])
+    artists = [{(Path(path).parent.name, int(Path(path).stem) // 2) for path in names[part].file_paths}
+               for part in ("train", "validation")]  # fmt: skip
+    assert [len(part) for part in artists] == [4, 2] and not artists[0] & artists[1]
 
 
 def test_no_folder_and_no_audio(tmp_path: Path):
