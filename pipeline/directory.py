@@ -219,7 +219,8 @@ def _find_rate(paths: Sequence[str]) -> int:
     if not rates:
         raise ValueError(f"expected files that can be decoded, found none of {len(paths)}; see probe_audio")
     if len(rates) > 1:
-        found = ", ".join(f"{rate} Hz ({count} files)" for rate, count in rates.most_common(5))
+        ranked = sorted(rates.items(), key=lambda pair: (-pair[1], pair[0]))
+        found = ", ".join(f"{rate} Hz ({count} files)" for rate, count in ranked[:5])
         raise ValueError(f"expected files of one sample rate, found {found}; give the sampling_rate to convert them to")
     return next(iter(rates))
 
