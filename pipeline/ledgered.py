@@ -110,6 +110,10 @@ def close_iterators() -> None:
     Otherwise the interpreter takes such an iterator down when it lets no other thread run Python any more. A thread that
     decodes at this moment never ends, the iterator waits for it, and the process hangs.
     """
+    was_frozen = gc.get_freeze_count() > 0  # frozen objects are not listed
+    gc.unfreeze()
     for thing in gc.get_objects():
         if type(thing) in (OwnedIterator, OwnedMultiDeviceIterator):
             vars(thing).clear()
+    if was_frozen:
+        gc.freeze()

@@ -51,8 +51,6 @@ def test_trained_saved_and_exported(front_end: str, policy: str, waveforms, tmp_
     history = model.fit(waveforms, LABELS, batch_size=4, epochs=2, verbose=0).history
     assert np.isfinite(history["loss"]).all()
     predicted = model.predict(waveforms, verbose=0)
-    _, accuracy = model.evaluate(waveforms, LABELS, verbose=0)
-    assert accuracy == np.mean(predicted.argmax(axis=1) == LABELS)
     model.export(tmp_path / "export", verbose=False)
     exported = tf.saved_model.load(tmp_path / "export")
     np.testing.assert_array_equal(exported.serve(waveforms), predicted)
@@ -63,6 +61,7 @@ def test_trained_saved_and_exported(front_end: str, policy: str, waveforms, tmp_
     assert np.isfinite(loaded.fit(waveforms, LABELS, verbose=0).history["loss"]).all()
 
 
+@pytest.mark.slow
 @each_front_end
 @pytest.mark.parametrize("policy", ["mixed_bfloat16"], indirect=True)
 def test_compiled_by_xla_for_waveforms_of_any_length(front_end: str, policy: str, waveforms, tmp_path: Path):
@@ -94,7 +93,7 @@ def test_in_tf_data_and_on_every_kind_of_mono(front_end: str, waveforms):
     np.testing.assert_array_equal(layer(with_channel), images)
     assert layer.compute_output_shape(with_channel.shape) == images.shape
     model = sequential(front_end, shape=(None, 1))
-    assert model.predict(with_channel, verbose=0).shape == (8, 2)
+    assert model(with_channel).shape == (8, 2)
     np.testing.assert_array_equal(layer(waveforms.astype(np.float64)), images)
     np.testing.assert_array_equal(layer(waveforms.astype(np.float16)), layer(waveforms.astype(np.float16) * 1.0))
 
@@ -138,16 +137,15 @@ def test_what_only_a_running_graph_knows(front_end: str, waveforms):
         tf.errors.InvalidArgumentError, match=f"expected waveforms of at least {layer.min_samples} samp"
     ):
         next(images)
-    for channels in (1, 2):  # Keras's loader of WAV files does not say how many
-        audio = tf.data.Dataset.from_generator(
-            lambda channels=channels: iter([waveforms[..., np.newaxis].repeat(channels, axis=2)]),
-            output_signature=tf.TensorSpec([None, None, None], tf.float32),
-        ).map(layer)
-        if channels == 1:
-            np.testing.assert_allclose(next(iter(audio)), layer(waveforms), atol=1e-5)
-            continue
-        with pytest.raises(tf.errors.InvalidArgumentError, match="expected mono waveforms; average the channels"):
-            next(iter(audio))
+    # Keras's loader of WAV files does not say how many channels there are.
+    channels = tf.data.Dataset.from_generator(
+        lambda: iter([waveforms[..., np.newaxis], stereo(waveforms)]),
+        output_signature=tf.TensorSpec([None, None, None], tf.float32),
+    )
+    images = iter(channels.map(layer))
+    np.testing.assert_allclose(next(images), layer(waveforms), atol=1e-5)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="expected mono waveforms; average the channels"):
+        next(images)
     unknown = dataset.map(lambda waveform: tf.ensure_shape(tf.numpy_function(np.abs, [waveform], tf.float32), None))
     with pytest.raises(ValueError, match=r"unknown shape; say it with tf\.ensure_shape"):
         unknown.map(layer)
