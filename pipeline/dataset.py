@@ -55,12 +55,13 @@ def train_dataset(
     - `dataset.repeat()` gives one pass after the other, so that `steps_per_epoch` may be any number.
     - `class_weight` of `fit` takes the place of `sample_weight`; where a clip has several classes, Keras weights it by the
       first alone, so use `sample_weight`.
-    - `map`, `prefetch`, `tf.data.experimental.prefetch_to_device` and `Strategy.experimental_distribute_dataset` keep the
-      passes; after `prefetch_to_device` Keras must be told their number of batches once more, by
-      `.apply(tf.data.experimental.assert_cardinality(len(dataset)))`. What they make has no attribute `ledger`, and
-      TensorFlow's error then stands around the ledger's message when too many files fail. What reads ahead counts as
-      handing out: leaving a pass within the last batches that wait in a buffer finishes it. `fit` under a strategy looks at
-      one batch before its first epoch, and its buffers hold a few: a pass of three batches or fewer may be used up by that.
+    - `map`, `prefetch` and `Strategy.experimental_distribute_dataset` keep the passes. What they make has no attribute
+      `ledger`, and TensorFlow's error then stands around the ledger's message when too many files fail. So it is with
+      `class_weight`. `dataset.apply(tf.data.experimental.prefetch_to_device(…))` keeps ledger, message and number of batches
+      too, if it is applied to this dataset itself, and last.
+    - What reads ahead counts as handing out: leaving a pass within the last batches that wait in a buffer finishes it. `fit`
+      under a strategy looks at one batch before its first epoch, and its buffers hold a few: a pass of three batches or fewer
+      may be used up by that.
     - Under several hosts, give each its `shard`, its own iteration and `keep_empty=True`.
 
     Args:

@@ -36,7 +36,10 @@ ARROWS = {
     "pipeline.pass_counter": "",
     "pipeline.passes": "clip_lists decoding failed_examples ledgered order pass_counter storage",
     "pipeline.dataset": "clip_lists decoding failed_examples failures ledgered order passes windows",
-    "pipeline.directory": "clip_lists dataset decoding directory_files failures ledgered order passes storage",
+    "pipeline.directory_arguments": "",
+    "pipeline.directory": (
+        "clip_lists dataset decoding directory_arguments directory_files failures ledgered order passes storage"
+    ),
     "pipeline.directory_files": "catalogs storage",
     "pipeline.service": "decoding passes",
     "pipeline.catalogs": "decoding demo failures storage",
