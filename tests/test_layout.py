@@ -17,7 +17,12 @@ RESERVED = {
         "experiments/benchmark/limit.py",
         "experiments/benchmark/rivals",
     ),
-    "soxr": ("pipeline/decoding/soundfile_decoder.py", "experiments/benchmark/rivals"),
+    "soxr": (
+        "pipeline/decoding/native_decoder.py",
+        "pipeline/decoding/soundfile_decoder.py",
+        "experiments/benchmark/rivals",
+    ),
+    "numba": ("pipeline/mp3/native",),
     "tensorflow_io": ("pipeline/decoding/tfio_decoder.py",),
     "kapre": ("layers/front_ends/log_mel.py",),
     "jinja2": ("experiments/reporting",),

@@ -61,6 +61,6 @@ def test_recipe_of_a_recipe_and_unknown_names():
 @needs_tensorflow_io
 def test_a_data_service_implies_the_decoder_that_it_can_run():
     assert parse("--data_service=grpc://there:5050").decoder == "tfio"
-    assert parse().decoder == "soundfile"
+    assert parse().decoder == "auto"
     with pytest.raises(ValueError, match="--decoder=tfio with --data_service"):
         parse("--data_service=grpc://there:5050", "--decoder=soundfile")

@@ -58,7 +58,9 @@ def _writable_cache_folder() -> str | None:
         probe.touch()
         probe.unlink()
     except (OSError, RuntimeError) as error:  # RuntimeError: no home
-        _logger.warning("The MP3 decoder is compiled anew in every process (10 s): its cache cannot be written: %s", error)
+        _logger.warning(
+            "The MP3 decoder is compiled anew in every process (10 s): its cache cannot be written: %s", error
+        )
         return None
     return str(folder)
 

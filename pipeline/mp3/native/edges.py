@@ -25,7 +25,9 @@ full_hybrid, full_synthesis = hybrid_kernel(BANDS), synthesis_kernel(BANDS, BAND
 
 
 @kernel
-def decode_outside(data, places, main_begin, words, channels, skipped, is_beginning, long_edges, short_edges, first_row, begin, work):
+def decode_outside(
+    data, places, main_begin, words, channels, skipped, is_beginning, long_edges, short_edges, first_row, begin, work
+):
     """Decodes the samples [begin, begin + HALF_TAPS) at the file's rate.
 
     Args:
@@ -102,7 +104,9 @@ def subtract_before(outside, samples):
     """
     for number in range(min(len(samples), HALF_TAPS // 2)):
         total = np.float32(0)
-        weights = _TAPS[HALF_TAPS + 2 * number + 1 :]  # of the sample directly before the crop, of the one before that, ...
+        weights = _TAPS[
+            HALF_TAPS + 2 * number + 1 :
+        ]  # of the sample directly before the crop, of the one before that, ...
         for distance in range(HALF_TAPS - 2 * number):
             total += weights[distance] * outside[HALF_TAPS - 1 - distance]
         samples[number] -= total

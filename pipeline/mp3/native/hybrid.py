@@ -51,7 +51,6 @@ _ALIAS = np.array([-0.6, -0.535, -0.33, -0.185, -0.095, -0.041, -0.0142, -0.0037
 _KEEP, _CROSS = ((v / np.sqrt(1 + _ALIAS**2)).astype(np.float32) for v in (1.0, _ALIAS))
 
 
-
 def hybrid_kernel(bands: int) -> Callable[..., None]:
     """Returns a kernel for so many subbands, from the lowest on: loops of a known length are several times as fast.
 

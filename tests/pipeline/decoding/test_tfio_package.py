@@ -34,11 +34,11 @@ def refused(use: str, instead: str) -> "pytest.RaisesExc[MissingOpsError]":
 
 
 def test_the_library_names_reason_and_remedy(without):
-    with refused("the decoder tfio", "take the decoder soundfile"):
+    with refused("the decoder tfio", "take the decoder auto"):
         train_dataset(["a.mp3"], [0], FailureLedger(1), decoder="tfio")
-    with refused("the decoder tfio", "take the decoder soundfile"):
+    with refused("the decoder tfio", "take the decoder auto"):
         eval_dataset(["a.mp3"], FailureLedger(1), decoder="tfio")
-    with refused("the decoder tfio", "take the decoder soundfile"):
+    with refused("the decoder tfio", "take the decoder auto"):
         load_ops()
     assert eval_dataset(["a.mp3"], FailureLedger(1)).element_spec[0].shape.rank == 2
 
@@ -56,7 +56,7 @@ def test_exports_and_their_loading_do(without, tmp_path: Path):
 @pytest.mark.parametrize(
     ("flag", "instead"),
     [
-        ("--decoder=tfio", "leave the default, --decoder=soundfile"),
+        ("--decoder=tfio", "leave the default, --decoder=auto"),
         ("--data_service=grpc://there:5050", "leave --data_service out"),
     ],
 )
