@@ -38,7 +38,7 @@ ARROWS = {
     "pipeline.dataset": "clip_lists decoding failed_examples failures ledgered order passes windows",
     "pipeline.directory": "clip_lists dataset decoding directory_files failures ledgered order passes storage",
     "pipeline.directory_files": "catalogs storage",
-    "pipeline.service": "decoding passes",
+    "pipeline.service": "dataset decoding passes",
     "pipeline.catalogs": "decoding demo failures storage",
     "pipeline.download": "storage",
     "pipeline.demo": "storage",

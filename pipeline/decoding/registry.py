@@ -18,8 +18,6 @@ DECODERS: dict[str, Decoder] = {
 }
 DEFAULT_DECODER = "soundfile"
 MAX_WORKERS = 1024  # parallel decodes: more than any machine has cores
-# The decoder of a data service, unless another one is chosen.
-SERVICE_DECODER = next(name for name, decoder in DECODERS.items() if decoder.is_graph_native)
 
 
 def decoder_help() -> str:
