@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.clip_lists import Clips, list_clips
-from pipeline.decoding.batches import count_windows, decoded_batches, path_table, window_crops
+from pipeline.decoding.batches import count_windows, decoded_batches, path_table, serve_batches, window_crops
 from pipeline.decoding.registry import DEFAULT_DECODER, MAX_WORKERS, get_decoder
 from pipeline.failed_examples import drop_failures, not_empty
 from pipeline.failures import FailureLedger
@@ -108,6 +108,8 @@ def train_dataset(
     """
     clips = list_clips(data, class_indices, ledger, sample_weight, needs_targets=True)
     decoding = make_decoding(sample_rate_hz, crop_seconds, batch_size, decoder, decode_workers)
+    if delivery and not get_decoder(decoder).is_graph_native:
+        serve_batches(decoding.workers)  # this process decodes what is not delivered
     if batch_size % shard[1]:
         raise ValueError(f"expected batch_size as a multiple of the {shard[1]} parts of a batch, received {batch_size}")
     for name, value in (("epoch", epoch or 0), ("first_epoch", first_epoch), ("first_step", first_step)):

@@ -84,7 +84,6 @@ def decoded_batches(
         decoded = crops.map(decode_crop, num_parallel_calls=workers)
         return decoded.batch(batch_size) if crop_samples else decoded.padded_batch(batch_size)
     if portable:
-        serve_batches(workers)  # for those that the other process does not deliver
         return crops.batch(batch_size).map(decode_batch)
     # A batch a call, rather than a crop: fewer calls into Python, and no copy into the batch by one thread.
     return crops.batch(batch_size).map(decode_batch, num_parallel_calls=workers)
