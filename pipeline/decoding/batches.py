@@ -223,7 +223,7 @@ def _refusal(version: str, decoder: str) -> str:
     """Returns why this process must not decode a batch for one that has this version of the code, or ""."""
     if version != code_version():
         return (
-            f"its code or packages for decoding are others ({code_version()}, and the trainer's {version}): start it "
+            f"the worker's code or packages for decoding differ from the trainer's ({code_version()}, {version}); start it "
             "again from the same ones"
         )
     try:

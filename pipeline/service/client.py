@@ -158,7 +158,7 @@ class ReorderBuffer:
         if len(reasons) and not self._unable:
             self._unable = True
             reason = reasons[0].decode(errors="surrogateescape")
-            self._report(f"a worker cannot decode what this process can, which does it instead: {reason}")
+            self._report(f"a worker cannot decode what this process can, which therefore decodes it: {reason}")
 
     def _await(self, step: int) -> None:
         """Waits until the batch of a step has arrived or is given up."""

@@ -142,7 +142,7 @@ def test_what_a_worker_cannot_decode_is_tried_here():
 
 def test_why_a_worker_cannot_decode_is_reported_once():
     _, reports, _ = ordered(iter([(0, batch(0, "no such file")), (1, batch(1, "no such file"))]), 2)
-    assert reports == ["a worker cannot decode what this process can, which does it instead: no such file"]
+    assert reports == ["a worker cannot decode what this process can, which therefore decodes it: no such file"]
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_a_worker_of_another_version_decodes_nothing(running: Service, clips, ca
     monkeypatch.setattr(decoding_batches, "code_version", lambda: "other")
     assert_equal_passes(one_pass(dataclasses.replace(OWN, data_service=running.address), clips), own)
     output = capsys.readouterr().out
-    assert output.count("cannot decode") == 1 and "code or packages for decoding are others" in output
+    assert output.count("cannot decode") == 1 and "code or packages for decoding differ from the trainer's" in output
     assert "24 examples received from the data service, 0 lost and 24 undecodable there" in output
 
 
