@@ -7,9 +7,10 @@
 
 The command watches the processes that it starts: one that is killed is started again on its port, and a dispatcher then
 goes on from its journal. Ctrl-C or SIGTERM ends them all. Music must have the same paths on the workers as for `train`,
-and the trainer must reach the workers' ports too. Run the same version of this project and of its packages everywhere: the
-trainer decodes itself, and says so, what a worker of another version would decode. A worker decodes with all cores; a second one is there when the first
-restarts. Nothing is encrypted, and whoever can connect can read the workers' files and more: trusted networks only.
+and the trainer must reach the workers' ports too. Run the same version of this project and of its packages everywhere:
+the trainer decodes itself, and says so, what a worker of another version would decode. A worker decodes with all cores,
+by the decoder that `train` names; a second one is there when the first restarts. Nothing is encrypted, and whoever can
+connect can read the workers' files and more: trusted networks only.
 """
 
 import contextlib

@@ -170,7 +170,9 @@ def _decode_batch(
     crop_samples: int,
     paths: np.ndarray,
     positions: np.ndarray,
+    out: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Decodes a batch; returns its waveforms [batch, samples], in `out` if it is given, its errors and its remarks."""
     # Both are left out by a decoder that has nothing to gain or to say.
     decode_crops = getattr(module, "decode_crops", functools.partial(_decode_each, module))
     find_remark = getattr(module, "find_remark", None)
@@ -192,7 +194,7 @@ def _decode_batch(
         remark = find_remark(path) if find_remark else ""
         remarks += [remark.encode(errors="surrogateescape")] * count
     longest = max(len(waveform) for waveform in waveforms)  # they differ for whole clips only
-    batch = np.zeros((len(waveforms), longest), np.float32)
+    batch = np.zeros((len(waveforms), longest), np.float32) if out is None else out
     for padded, waveform in zip(batch, waveforms, strict=True):
         padded[: len(waveform)] = waveform
     return batch, np.array(errors, object), np.array(remarks, object)
@@ -211,12 +213,16 @@ def _decode_by_threads(
     if parts == 1:
         return _decode_batch(module, sample_rate_hz, crop_samples, paths, positions)
     decode = functools.partial(_decode_batch, module, sample_rate_hz, crop_samples)
+    batch = np.zeros((len(paths), crop_samples), np.float32)
+    # Each part is written where it belongs; whole clips wait for the longest.
+    outs = np.array_split(batch, parts) if crop_samples else [None] * parts
     with ThreadPoolExecutor(parts) as pool:
-        decoded = list(pool.map(decode, np.array_split(paths, parts), np.array_split(positions, parts)))
+        decoded = list(pool.map(decode, np.array_split(paths, parts), np.array_split(positions, parts), outs))
     waveforms, errors, remarks = zip(*decoded, strict=True)
-    longest = max(part.shape[1] for part in waveforms)
-    batch = [np.pad(part, ((0, 0), (0, longest - part.shape[1]))) if crop_samples == 0 else part for part in waveforms]
-    return np.concatenate(batch), np.concatenate(errors), np.concatenate(remarks)
+    if not crop_samples:
+        longest = max(part.shape[1] for part in waveforms)
+        batch = np.concatenate([np.pad(part, ((0, 0), (0, longest - part.shape[1]))) for part in waveforms])
+    return batch, np.concatenate(errors), np.concatenate(remarks)
 
 
 def _refusal(version: str, decoder: str) -> str:
