@@ -68,7 +68,7 @@ def decoded_batches(
         # of its inputs.
         paths = tf.gather(table, row)
         if portable:
-            inputs = [code_version(), decoder, np.int64(sample_rate_hz), np.int64(crop_samples), paths, position]
+            inputs = [_version(decoder), decoder, np.int64(sample_rate_hz), np.int64(crop_samples), paths, position]
             waveform, error, remark = python_op.call(_DECODE_OP, inputs, _TYPES)
         else:
             waveform, error, remark = tf.numpy_function(
@@ -168,36 +168,34 @@ def _decode_batch(
     module: PythonDecoder,
     sample_rate_hz: int,
     crop_samples: int,
-    paths: np.ndarray,
+    encoded_paths: np.ndarray,
     positions: np.ndarray,
-    out: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Decodes a batch; returns its waveforms [batch, samples], in `out` if it is given, its errors and its remarks."""
-    # Both are left out by a decoder that has nothing to gain or to say.
-    decode_crops = getattr(module, "decode_crops", functools.partial(_decode_each, module))
+    paths = [os.fsdecode(path) for path in encoded_paths]
+    # These are left out by a decoder that has nothing to gain or to say.
+    decode_batch = getattr(module, "decode_batch", functools.partial(_decode_paths, module))
     find_remark = getattr(module, "find_remark", None)
-    waveforms: list[np.ndarray] = []
-    errors: list[bytes] = []
-    remarks: list[bytes] = []
-    first = 0
-    for encoded, crops in itertools.groupby(paths):
-        path, count = os.fsdecode(encoded), len(list(crops))
-        places = [float(position) for position in positions[first : first + count]]
-        first += count
-        for decoded in decode_crops(path, sample_rate_hz, crop_samples, places):
-            if isinstance(decoded, DecodeError):
-                waveforms.append(np.zeros(crop_samples or 1, np.float32))
-                errors.append(str(decoded).encode(errors="surrogateescape"))  # it may name the file
-            else:
-                waveforms.append(decoded)
-                errors.append(b"")
-        remark = find_remark(path) if find_remark else ""
-        remarks += [remark.encode(errors="surrogateescape")] * count
-    longest = max(len(waveform) for waveform in waveforms)  # they differ for whole clips only
-    batch = np.zeros((len(waveforms), longest), np.float32) if out is None else out
-    for padded, waveform in zip(batch, waveforms, strict=True):
-        padded[: len(waveform)] = waveform
-    return batch, np.array(errors, object), np.array(remarks, object)
+    batch, errors = decode_batch(paths, sample_rate_hz, crop_samples, [float(position) for position in positions])
+    remarks = {path: find_remark(path) if find_remark else "" for path in dict.fromkeys(paths)}
+    # Both may name the file, whose name need not be text.
+    reasons = [b"" if error is None else str(error).encode(errors="surrogateescape") for error in errors]
+    texts = [remarks[path].encode(errors="surrogateescape") for path in paths]
+    return batch, np.array(reasons, object), np.array(texts, object)
+
+
+def _decode_paths(
+    module: PythonDecoder, paths: Sequence[str], sample_rate_hz: int, crop_samples: int, positions: Sequence[float]
+) -> tuple[np.ndarray, list[DecodeError | None]]:
+    decode_crops = getattr(module, "decode_crops", functools.partial(_decode_each, module))
+    crops: list[np.ndarray | DecodeError] = []
+    for path, group in itertools.groupby(zip(paths, positions, strict=True), key=lambda crop: crop[0]):
+        crops += decode_crops(path, sample_rate_hz, crop_samples, [position for _, position in group])
+    errors = [crop if isinstance(crop, DecodeError) else None for crop in crops]
+    waveforms = [np.zeros(crop_samples or 1, np.float32) if isinstance(crop, DecodeError) else crop for crop in crops]
+    batch = np.zeros((len(crops), max(map(len, waveforms))), np.float32)  # lengths differ for whole clips only
+    for row, waveform in zip(batch, waveforms, strict=True):
+        row[: len(waveform)] = waveform
+    return batch, errors
 
 
 def _decode_by_threads(
@@ -209,35 +207,43 @@ def _decode_by_threads(
     positions: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Does the same with a part of the batch for each thread, for a batch that no other is decoded beside."""
-    parts = min(threads, len(paths))
-    if parts == 1:
+    parts = np.array_split(np.arange(len(paths)), min(threads, len(paths)))
+    if len(parts) == 1:
         return _decode_batch(module, sample_rate_hz, crop_samples, paths, positions)
-    decode = functools.partial(_decode_batch, module, sample_rate_hz, crop_samples)
     batch = np.zeros((len(paths), crop_samples), np.float32)
-    # Each part is written where it belongs; whole clips wait for the longest.
-    outs = np.array_split(batch, parts) if crop_samples else [None] * parts
-    with ThreadPoolExecutor(parts) as pool:
-        decoded = list(pool.map(decode, np.array_split(paths, parts), np.array_split(positions, parts), outs))
-    waveforms, errors, remarks = zip(*decoded, strict=True)
+
+    def decode(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        waveforms, *texts = _decode_batch(module, sample_rate_hz, crop_samples, paths[rows], positions[rows])
+        if crop_samples:
+            batch[rows[0] : rows[-1] + 1] = waveforms  # whole clips wait for the longest
+        return waveforms, texts[0], texts[1]
+
+    with ThreadPoolExecutor(len(parts)) as pool:
+        waveforms, errors, remarks = zip(*pool.map(decode, parts), strict=True)
     if not crop_samples:
         longest = max(part.shape[1] for part in waveforms)
         batch = np.concatenate([np.pad(part, ((0, 0), (0, longest - part.shape[1]))) for part in waveforms])
     return batch, np.concatenate(errors), np.concatenate(remarks)
 
 
+def _version(decoder: str) -> str:
+    return code_version(get_decoder(decoder).is_compiled)
+
+
 def _refusal(version: str, decoder: str) -> str:
     """Returns why this process must not decode a batch for one that has this version of the code, or ""."""
-    if version != code_version():
-        return (
-            f"the worker's code or packages for decoding differ from the trainer's ({code_version()}, {version}); start it "
-            "again from the same ones"
-        )
     try:
         get_decoder(decoder).check_package()
         get_decoder(decoder).load()
     except (ValueError, ImportError) as error:
         return str(error)
-    return ""
+    if version == _version(decoder):
+        return ""
+    processor = ", or its kind of processor," if get_decoder(decoder).is_compiled else ""
+    return (
+        f"the worker's code or packages for decoding{processor} differ from the trainer's ({_version(decoder)}, {version}): "
+        "run the same ones" + (", or --decoder=soundfile on unlike processors" if processor else "")
+    )
 
 
 def _decode_each(

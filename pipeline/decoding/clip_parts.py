@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 from pipeline.decoding.decoder import AudioInfo, DecodeError
 from pipeline.decoding.sound_files import find_links, open_sound
-from pipeline.mp3.excerpt import DECODER_DELAY_SAMPLES, SeekableMp3, index_mp3
-from pipeline.mp3.frames import TRUNCATION_TOLERANCE_SECONDS
+from pipeline.mp3.excerpt import SeekableMp3, index_mp3
+from pipeline.mp3.frames import DECODER_DELAY_SAMPLES, TRUNCATION_TOLERANCE_SECONDS
 from pipeline.mp3.length import held_seconds
 from pipeline.storage.clips import clip_version
 
@@ -42,12 +42,14 @@ class ClipParts:
     Attributes:
         info: of the clip as a whole; its channels are those of the first part.
         parts: at least one, in order.
+        container: the format, by libsndfile's name: "MP3", "WAV", ...
         reads_exactly: whether decoding from the middle gives the same samples, bit for bit, as decoding from the beginning.
         remark: what is known of the file that its user should know, such as that music follows that is not read; or "".
     """
 
     info: AudioInfo
     parts: tuple[Part, ...]
+    container: str
     reads_exactly: bool = True
     remark: str = ""
 
@@ -95,7 +97,7 @@ def _find_parts(path: str, *version: int) -> ClipParts:
     if mp3 is None:
         # A decoder of Vorbis or Opus needs some time after a seek to find its samples to the last bit.
         remark = _unread_frames(path, info) if container == "MP3" else ""
-        return ClipParts(info, (Part(path, info.channels, samples),), container not in ("OGG", "MP3"), remark)
+        return ClipParts(info, (Part(path, info.channels, samples),), container, container not in ("OGG", "MP3"), remark)
     if not mp3.states_length and samples == mp3.samples:
         # `open_sound` reads it as it is, without an Info frame.
         mp3 = dataclasses.replace(mp3, lead_samples=DECODER_DELAY_SAMPLES)
@@ -107,7 +109,7 @@ def _find_parts(path: str, *version: int) -> ClipParts:
             f"{mp3.unread_seconds:.2f} s of another sample rate or layer follow after {_seconds(parts, info.sample_rate_hz):.2f} s, "
             "and are not used: files were joined; split them"
         )
-    return ClipParts(dataclasses.replace(info, samples=sum(part.samples for part in parts)), tuple(parts), True, remark)
+    return ClipParts(dataclasses.replace(info, samples=sum(part.samples for part in parts)), tuple(parts), container, True, remark)
 
 
 def _unread_frames(path: str, info: AudioInfo) -> str:
@@ -129,7 +131,7 @@ def _joined_links(links: tuple[str, ...]) -> ClipParts:
     """Opens each of the files that were joined, up to one that cannot be read or has another rate than the first."""
     parts: list[Part] = []
     with open_sound(links[0]) as (sound, samples):
-        first = AudioInfo(sound.samplerate, sound.channels, samples)
+        first, container = AudioInfo(sound.samplerate, sound.channels, samples), sound.format
     remark, is_exact = "", True
     for number, link in enumerate(links):
         try:
@@ -146,7 +148,7 @@ def _joined_links(links: tuple[str, ...]) -> ClipParts:
         remark = f"{what} follow after {_seconds(parts, first.sample_rate_hz):.2f} s, and are not used: {why}; split the file"
         break
     return ClipParts(
-        dataclasses.replace(first, samples=sum(part.samples for part in parts)), tuple(parts), is_exact, remark
+        dataclasses.replace(first, samples=sum(part.samples for part in parts)), tuple(parts), container, is_exact, remark
     )
 
 

@@ -16,14 +16,22 @@ _PACKAGES = ("numba", "numpy", "soundfile", "soxr")
 
 
 @functools.cache
-def code_version() -> str:
-    """Returns a word that two processes have in common only if they decode by the same code, packages and kind of processor."""
+def code_version(is_compiled: bool) -> str:
+    """Returns a word that two processes have in common only if they decode by the same code, packages and kind of processor.
+
+    Args:
+        is_compiled: whether the decoder is compiled for the processor at hand: then its very model counts.
+    """
     digest = hashlib.sha256()
     for path in _sources([_PIPELINE / name for name in ("decoding", "mp3", "storage", "windows.py")]):
         contents = path.read_bytes()
         digest.update(f"{path.relative_to(_PIPELINE)} {len(contents)} ".encode() + contents)
     versions = [f"{name} {_installed(name)}" for name in _PACKAGES]
     digest.update(" ".join([*versions, "libsndfile", libsndfile_version(), platform.machine()]).encode())
+    if is_compiled:
+        from llvmlite import binding
+
+        digest.update(f" {binding.get_host_cpu_name()} {sorted(binding.get_host_cpu_features().items())}".encode())
     return digest.hexdigest()[:12]
 
 

@@ -44,7 +44,8 @@ class AudioInfo:
 class PythonDecoder(Protocol):
     """The module of a decoder that runs as Python code: paths are strings and waveforms are NumPy arrays.
 
-    `decode_crops` and `find_remark` may be left out: then each crop is decoded alone, and there are no remarks.
+    `decode_batch`, or `decode_crops`, and `find_remark` may be left out: then each crop is decoded alone, and there are no
+    remarks.
     """
 
     def decode_crop(self, path: str, sample_rate_hz: int, crop_samples: int, position: float) -> np.ndarray:
@@ -54,6 +55,11 @@ class PythonDecoder(Protocol):
         self, path: str, sample_rate_hz: int, crop_samples: int, positions: Sequence[float]
     ) -> list[np.ndarray | DecodeError]:
         """Decodes several crops of one clip; returns for each what `decode_crop` returns or raises."""
+
+    def decode_batch(
+        self, paths: Sequence[str], sample_rate_hz: int, crop_samples: int, positions: Sequence[float]
+    ) -> tuple[np.ndarray, list[DecodeError | None]]:
+        """Decodes a batch of crops; returns them, padded to the longest, and the error of each that has one."""
 
     def count_windows(self, path: str, crop_seconds: float) -> int:
         """Returns how many windows cover a clip, and 1 for a clip that cannot be decoded."""
@@ -86,6 +92,7 @@ class Decoder:
         summary: a few words for the help of a command.
         is_graph_native: whether it is a `GraphDecoder`. A graph of such a decoder holds all of it; one of a
             `PythonDecoder` calls it in the process in which the graph runs.
+        is_compiled: whether numba compiles it for the processor at hand, so that another model may give other last bits.
         check_package: raises ValueError if a package that the decoder requires is not installed. It imports neither the
             package nor TensorFlow. May be called with two texts for the message: what the decoder is required for, and
             what does without it.
@@ -94,6 +101,7 @@ class Decoder:
     module: str
     summary: str
     is_graph_native: bool = False
+    is_compiled: bool = False
     check_package: Callable[..., None] = lambda *_: None
 
     def load(self) -> Any:

@@ -22,12 +22,11 @@ from collections.abc import Iterable, Sequence
 
 from pipeline.mp3 import frames as mp3_frames
 from pipeline.mp3.frame_places import ConstantFrames, IndexedFrames, constant_frames, index_frames, phase_frames
-from pipeline.mp3.frames import FrameHeader
+from pipeline.mp3.frames import DECODER_DELAY_SAMPLES, FrameHeader
 from pipeline.mp3.runs import FrameRun, find_runs, has_frames
 from pipeline.storage.clips import open_clip
 
 _HEAD_BYTES = 8192
-DECODER_DELAY_SAMPLES = 529
 _MAX_DELAY_SAMPLES = 4095 + DECODER_DELAY_SAMPLES
 _MAX_PADDING_SAMPLES = 4095
 _HAS_FRAMES, _HAS_BYTES = 0x1, 0x2

@@ -31,6 +31,7 @@ TRUNCATION_TOLERANCE_SECONDS = 0.1
 MAX_SAMPLES_PER_BYTE = 24
 # Of a file that begins with more tags than these, the rest are junk: a file full of empty tags must not take minutes.
 MAX_TAGS = 64
+DECODER_DELAY_SAMPLES = 529  # that libmpg123 removes where the length is stated
 # libmpg123 gives up looking for a frame after this many bytes too.
 MAX_JUNK_BYTES = 65536
 
@@ -125,6 +126,26 @@ def has_length_tag(data: bytes, offset: int, header: FrameHeader) -> bool:
     return data[tag : tag + 4] in (b"Xing", b"Info") or data[offset + 36 : offset + 40] == b"VBRI"
 
 
+def delay_samples(info_frame: bytes, counts_offset: int) -> int | None:
+    """Returns how many samples libmpg123 removes from the beginning of a stream, after its Info frame.
+
+    Args:
+        info_frame: an Info or Xing frame that states the number of frames.
+        counts_offset: where in it the number of frames stands.
+
+    Returns:
+        The delay of decoder and encoder; None if the frame holds sound, so that libmpg123 takes it for one of the stream's.
+    """
+    if any(info_frame[6 : counts_offset - 8]):
+        return None
+    flags = info_frame[counts_offset - 1]
+    at = counts_offset + sum(size for bit, size in enumerate((4, 4, 100, 4)) if flags >> bit & 1)
+    # The encoder's name, and 21 bytes behind its beginning the delay, 12 bits; as libmpg123 reads them.
+    if at + 24 > len(info_frame) or not info_frame[at]:
+        return DECODER_DELAY_SAMPLES
+    return DECODER_DELAY_SAMPLES + (info_frame[at + 21] << 4 | info_frame[at + 22] >> 4)
+
+
 def walk(data: bytes, offset: int, header: FrameHeader) -> Iterator[int]:
     """Yields the offset of each frame of a run that starts at `offset`, and at last the offset where the run ends.
 
@@ -136,7 +157,7 @@ def walk(data: bytes, offset: int, header: FrameHeader) -> Iterator[int]:
         return
     # All that varies within a stream is the third byte (bit rate and padding): one look-up a frame, 0.3 us.
     second, is_mono = data[offset + 1], header.channels == 1
-    frame_bytes = _frame_bytes(second, header.sample_rate_hz)
+    frame_bytes = frame_lengths(second, header.sample_rate_hz)
     while offset <= last and data[offset] == 0xFF and (data[offset + 1] ^ second) & 0xFE == 0:
         if (data[offset + 3] >= 0xC0) != is_mono:
             break
@@ -148,8 +169,16 @@ def walk(data: bytes, offset: int, header: FrameHeader) -> Iterator[int]:
 
 
 @functools.lru_cache(maxsize=32)
-def _frame_bytes(second: int, sample_rate_hz: int) -> tuple[int, ...]:
-    """Returns the length of a frame for each third byte of its header, 0 where the frame is not of the stream."""
+def frame_lengths(second: int, sample_rate_hz: int) -> tuple[int, ...]:
+    """Returns the lengths of a stream's frames.
+
+    Args:
+        second: second byte of a frame's header.
+        sample_rate_hz: of the stream.
+
+    Returns:
+        The length in bytes for each third byte of a header, 0 where such a frame is not of the stream.
+    """
     parsed = (parse_header(bytes((0xFF, second, third, 0))) for third in range(256))
     return tuple(p.frame_bytes if p is not None and p.sample_rate_hz == sample_rate_hz else 0 for p in parsed)
 

@@ -1,0 +1,173 @@
+"""Decodes MP3s by the native kernels, many crops in one call that does not hold Python's lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import soxr
+
+from pipeline import windows
+from pipeline.decoding.buffers import Buffers, buffer_pool
+from pipeline.decoding.decoder import MAX_SAMPLE
+from pipeline.decoding.native_stream import NativeStream
+from pipeline.mp3.native import crops as kernels
+from pipeline.mp3.native.compiled import announce_compiling
+from pipeline.mp3.native.lines import DECODED, FRAMES_MISSING, GRANULES, REASONS, main_words
+
+# Longer spans are decoded piece by piece, so that a long clip takes no more memory than a short one.
+_MAX_PIECE_SAMPLES = 512 * 576
+_MAX_BYTES_OF_A_CALL = 1 << 23
+
+
+def decode_crops(
+    crops: Sequence[tuple[NativeStream, float]], sample_rate_hz: int, crop_samples: int, batch: np.ndarray
+) -> list[str]:
+    """Decodes crops of any number of clips.
+
+    Args:
+        crops: of each its stream, and its position in the clip (see `soundfile_decoder.decode_crop`).
+        sample_rate_hz: rate of the waveforms.
+        crop_samples: length of a crop; 0 for whole clips.
+        batch: float32 [crops, samples], the result: each row the crop, and zeros behind its end.
+
+    Returns:
+        Of each crop, why it cannot be decoded here, which leaves its row undefined; or "".
+    """
+    announce_compiling()
+    reasons = [""] * len(crops)
+    with buffer_pool.borrow() as buffers:
+        halved = [n for n, (stream, _) in enumerate(crops) if stream.sample_rate_hz == 2 * sample_rate_hz]
+        spans = [(*crops[n], n) for n in halved]
+        for n, status in _decode(spans, sample_rate_hz, crop_samples, True, batch, buffers):
+            reasons[n] = REASONS[status]
+        for n in sorted({*range(len(crops))} - {*halved}):
+            stream, position = crops[n]
+            length = crop_length(stream, sample_rate_hz, crop_samples, stream.sample_rate_hz)
+            total = buffers.array("full rate", 1, length)
+            for _, status in _decode([(stream, position, 0)], sample_rate_hz, crop_samples, False, total, buffers):
+                reasons[n] = reasons[n] or REASONS[status]
+            if not reasons[n]:
+                waveform = total[0]
+                if stream.sample_rate_hz != sample_rate_hz:
+                    waveform = soxr.resample(waveform, stream.sample_rate_hz, sample_rate_hz)
+                fitted = waveform[: batch.shape[1]]
+                batch[n, : len(fitted)] = fitted
+                batch[n, len(fitted) :] = 0
+    return reasons
+
+
+def crop_length(stream: NativeStream, sample_rate_hz: int, crop_samples: int, at_rate_hz: int) -> int:
+    """Returns how many samples a crop has at another rate, before it is padded.
+
+    Args:
+        stream: of the clip.
+        sample_rate_hz: rate of `crop_samples`.
+        crop_samples: length of a crop; 0 for the whole clip.
+        at_rate_hz: the rate to count at: the file's own or another.
+    """
+    _, wanted = windows.crop_span(stream.samples, stream.sample_rate_hz, crop_samples, sample_rate_hz, 0.0)
+    rounded = (2 * int(wanted) * at_rate_hz + stream.sample_rate_hz) // (2 * stream.sample_rate_hz)  # as soxr rounds
+    return min(rounded, crop_samples) if crop_samples and at_rate_hz == sample_rate_hz else rounded
+
+
+def _decode(
+    crops: Sequence[tuple[NativeStream, float, int]],
+    sample_rate_hz: int,
+    crop_samples: int,
+    is_half_rate: bool,
+    batch: np.ndarray,
+    buffers: Buffers,
+) -> Iterator[tuple[int, int]]:
+    """Decodes crops, each to a row of the batch; yields rows and their status, several times where there are several pieces."""
+    pieces: list[tuple[NativeStream, bytes, np.ndarray]] = []
+    held = 0
+    for stream, position, row in crops:
+        span = windows.crop_span(stream.samples, stream.sample_rate_hz, crop_samples, sample_rate_hz, position)
+        start, wanted = (int(number) for number in span)
+        rate = sample_rate_hz if is_half_rate else stream.sample_rate_hz
+        length = crop_length(stream, sample_rate_hz, crop_samples, rate)
+        batch[row, length:] = 0
+        for place in range(0, length, _MAX_PIECE_SAMPLES):
+            count = min(_MAX_PIECE_SAMPLES, length - place)
+            passed = place * (2 if is_half_rate else 1)
+            piece = _read(stream, start + passed, wanted - passed, count, is_half_rate)
+            if piece is None:
+                yield row, FRAMES_MISSING
+                continue
+            job = piece[1]
+            job[kernels.ROW], job[kernels.PLACE] = row, place
+            job[kernels.BEFORE] = place == 0
+            job[kernels.BEHIND] = wanted - passed if place + count == length else 0
+            pieces.append((stream, *piece))
+            held += len(piece[0])
+            if held > _MAX_BYTES_OF_A_CALL:
+                yield from _run(pieces, is_half_rate, batch, buffers)
+                pieces, held = [], 0
+    if pieces:
+        yield from _run(pieces, is_half_rate, batch, buffers)
+
+
+def _read(
+    stream: NativeStream, start: int, left: int, count: int, is_half_rate: bool
+) -> tuple[bytes, np.ndarray] | None:
+    """Reads the frames of a span and makes its job; returns None where the frames are not there.
+
+    Args:
+        stream: of the clip.
+        start: where in the clip the span begins.
+        left: how many samples of the crop, at the file's rate, begin there.
+        count: samples of the span at its own rate.
+        is_half_rate: whether that is half of the file's.
+    """
+    mp3 = stream.mp3
+    start += stream.offset
+    if start + left > mp3.frame_count * mp3.header.samples:
+        return None
+    span = kernels.plan_span(start, count, mp3.frame_count, is_half_rate)
+    try:
+        found = mp3.frames.read(stream.path, span.first_frame, span.end_frame, mp3.header)
+    except OSError:
+        return None  # libsndfile says what is wrong
+    if found is None:
+        return None
+    data, first_frame, _ = found
+    job = np.zeros(kernels.COLUMNS, np.int64)
+    job[kernels.DATA_BYTES] = len(data)
+    job[kernels.CHANNELS] = mp3.header.channels
+    job[kernels.SKIPPED_FRAMES] = span.first_frame - first_frame
+    job[kernels.IS_BEGINNING] = first_frame == 0
+    job[kernels.SILENT_GRANULES] = span.silent_granules
+    job[kernels.CODED_GRANULES] = GRANULES * (span.end_frame - span.first_frame)
+    job[kernels.FIRST_SAMPLE] = span.first_sample
+    job[kernels.PHASE] = span.phase
+    job[kernels.SAMPLES] = count
+    return data, job
+
+
+def _run(
+    pieces: Sequence[tuple[NativeStream, bytes, np.ndarray]], is_half_rate: bool, batch: np.ndarray, buffers: Buffers
+) -> Iterator[tuple[int, int]]:
+    """Decodes the pieces in one call."""
+    jobs = np.stack([job for _, _, job in pieces])
+    jobs[1:, kernels.DATA_BEGIN] = np.cumsum(jobs[:-1, kernels.DATA_BYTES])
+    data = np.frombuffer(b"".join([*(data for _, data, _ in pieces), bytes(kernels.PADDING_BYTES)]), np.uint8)
+    granules = int((jobs[:, kernels.SILENT_GRANULES] + jobs[:, kernels.CODED_GRANULES]).max())
+    words = int(main_words(int(jobs[:, kernels.DATA_BYTES].max())))
+    status = np.full(len(pieces), DECODED, np.int64)
+    kernels.decode_jobs(
+        data,
+        jobs,
+        np.stack([stream.frame_bytes for stream, _, _ in pieces]),
+        np.stack([stream.long_edges for stream, _, _ in pieces]),
+        np.stack([stream.short_edges for stream, _, _ in pieces]),
+        is_half_rate,
+        buffers.array("work", kernels.work_floats(granules, is_half_rate), 1)[:, 0],
+        buffers.array("main", words, 1)[:, 0].view(np.uint8),
+        buffers.array("words", 2 * words, 1)[:, 0].view(np.uint64),
+        MAX_SAMPLE,
+        batch,
+        status,
+    )
+    for (_, _, job), result in zip(pieces, status, strict=True):
+        yield int(job[kernels.ROW]), int(result)

@@ -1,0 +1,83 @@
+"""Decides, once a file, whether the native decoder decodes it, and holds what that decoder has to know of its stream."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from pipeline.decoding.clip_parts import find_parts
+from pipeline.mp3 import frames as mp3_frames
+from pipeline.mp3.excerpt import SeekableMp3
+from pipeline.mp3.frame_places import IndexedFrames
+from pipeline.mp3.native.bands import band_edges
+from pipeline.storage.clips import clip_version
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class NativeStream:
+    """An MP3 that the native decoder decodes.
+
+    Attributes:
+        path: the clip.
+        mp3: the places of its frames.
+        samples: the clip's length in samples per channel.
+        offset: where the clip begins, in samples from the beginning of its first frame.
+        frame_bytes: int32 [256], length of a frame for each third byte of its header.
+        long_edges: int32 [23], the bands of its long blocks.
+        short_edges: int32 [14], the bands of its short blocks.
+    """
+
+    path: str
+    mp3: SeekableMp3
+    samples: int
+    offset: int
+    frame_bytes: np.ndarray
+    long_edges: np.ndarray
+    short_edges: np.ndarray
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """The file's own rate."""
+        return self.mp3.header.sample_rate_hz
+
+
+def native_stream(path: str) -> NativeStream | str:
+    """Returns the stream of a clip, or the reason why another decoder has to decode it.
+
+    Args:
+        path: an audio file, or a clip's path in a record shard.
+
+    Raises:
+        DecodeError: the file cannot be opened as audio.
+    """
+    return _native_stream(path, *clip_version(path))
+
+
+@functools.lru_cache(maxsize=200_000)
+def _native_stream(path: str, *version: int) -> NativeStream | str:
+    del version
+    clip = find_parts(path)
+    if clip.container != "MP3":
+        return f"{clip.container} file"
+    mp3 = clip.parts[0].mp3
+    if mp3 is None:
+        return "MP3 without an index of its frames (another layer, or a tag that leaves the length open)"
+    if len(clip.parts) > 1:
+        return "joined files"
+    if isinstance(mp3.frames, IndexedFrames) and len(mp3.frames.runs) > 1:
+        return "damaged stream (something else stands between its frames)"
+    edges = band_edges(mp3.header.sample_rate_hz)
+    if edges is None:
+        return f"MPEG-2 stream ({mp3.header.sample_rate_hz} Hz)"
+    delay = mp3_frames.delay_samples(mp3.info_frame, mp3.counts_offset)
+    if delay is None:
+        return "MP3 with an Info frame that holds sound"
+    table = _frame_bytes(mp3.header.sample_rate_hz)
+    return NativeStream(path, mp3, clip.info.samples, delay - mp3.lead_samples, table, *edges)
+
+
+@functools.cache
+def _frame_bytes(sample_rate_hz: int) -> np.ndarray:
+    return np.array(mp3_frames.frame_lengths(0xFB, sample_rate_hz), np.int32)  # MPEG-1, Layer III

@@ -1,0 +1,126 @@
+"""Makes the edges of a crop at half rate what a resampler makes of them: as if there was silence outside the crop.
+
+Samples at half rate are made by a filter that reaches `HALF_TAPS` samples of the file to both sides. Here, what it takes from
+outside the crop is subtracted again, for which a few granules are decoded at the file's rate.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.mp3.native.bands import LINES
+from pipeline.mp3.native.compiled import float_kernel, kernel
+from pipeline.mp3.native.half_band import resampling_filter
+from pipeline.mp3.native.hybrid import SLOTS, hybrid_kernel
+from pipeline.mp3.native.lines import DECODED, GRANULES, decode_lines
+from pipeline.mp3.native.synthesis import BANDS, HISTORY, filterbank, synthesis_kernel
+
+_TAPS = resampling_filter().astype(np.float32)
+HALF_TAPS = len(_TAPS) // 2
+_MOST_GRANULES = 8  # that the samples of an edge are made of, and those of their frames
+EDGE_FLOATS = _MOST_GRANULES * LINES * 4 + HALF_TAPS
+
+FULL_RATE = filterbank(BANDS, 1, 0)
+full_hybrid, full_synthesis = hybrid_kernel(BANDS), synthesis_kernel(BANDS, BANDS)
+
+
+@kernel
+def decode_outside(data, places, main_begin, words, channels, skipped, is_beginning, long_edges, short_edges, first_row, begin, work):
+    """Decodes the samples [begin, begin + HALF_TAPS) at the file's rate.
+
+    Args:
+        data, places, main_begin, words, channels, is_beginning, long_edges, short_edges: as in `lines.decode_lines`.
+        skipped: frames before the first granule.
+        first_row: granules of silence before the first granule.
+        begin: the first sample, from the beginning of those on.
+        work: float32 [EDGE_FLOATS], working memory.
+
+    Returns:
+        The status (see `lines`), and float32 [HALF_TAPS], in the working memory.
+    """
+    samples = work[:HALF_TAPS]
+    for place in range(HALF_TAPS):
+        samples[place] = 0
+    frames = len(places) - 1 - skipped
+    first_slot, last_slot = begin // BANDS - HISTORY, (begin + HALF_TAPS - 1) // BANDS
+    # Rows are granules, those of silence too; whole frames are decoded.
+    first, last = first_slot // SLOTS - 1 - first_row, last_slot // SLOTS - first_row
+    first_frame = max(first // GRANULES, 0)
+    end_frame = min(last // GRANULES + 1, frames)
+    if end_frame <= first_frame:
+        return DECODED, samples
+    silent = max(-first, 0)
+    granules = silent + GRANULES * (end_frame - first_frame)
+    if granules > _MOST_GRANULES:
+        return DECODED, samples
+    size = granules * LINES
+    memory = work[HALF_TAPS:]
+    lines, other_lines = memory[:size].reshape((granules, LINES)), memory[size : 2 * size].reshape((granules, LINES))
+    # One granule more, of silence: behind the last frame only the filterbank rings on.
+    subbands = memory[2 * size : 3 * size].reshape((granules * SLOTS, BANDS))
+    for slot in range((granules - 1) * SLOTS, granules * SLOTS):
+        for band in range(BANDS):
+            subbands[slot, band] = 0
+    made = memory[3 * size : 4 * size]
+    blocks = np.zeros((granules, 2), np.int8)
+    for granule in range(silent):
+        for line in range(LINES):
+            lines[granule, line] = 0
+    status = decode_lines(
+        data,
+        places,
+        main_begin,
+        words,
+        channels,
+        skipped + first_frame,
+        is_beginning,
+        long_edges,
+        short_edges,
+        blocks[silent:],
+        lines[silent:],
+        other_lines[silent:],
+    )
+    if status != DECODED:
+        return status, samples
+    full_hybrid(lines, other_lines, blocks, subbands)
+    full_synthesis(subbands, FULL_RATE, made)
+    # The first row that was decoded gives the overlap, and the first slots behind it what later ones need.
+    origin = ((first_row + GRANULES * first_frame - silent + 1) * SLOTS + HISTORY) * BANDS
+    held = (len(subbands) - HISTORY) * BANDS
+    for place in range(max(origin - begin, 0), min(HALF_TAPS, held + origin - begin)):
+        samples[place] = made[begin - origin + place]
+    return DECODED, samples
+
+
+@float_kernel
+def subtract_before(outside, samples):
+    """Subtracts from the first samples what the filter takes from before them.
+
+    Args:
+        outside: float32 [HALF_TAPS], the samples of the file before the crop.
+        samples: float32 [samples] at half rate, the crop; changed in place.
+    """
+    for number in range(min(len(samples), HALF_TAPS // 2)):
+        total = np.float32(0)
+        weights = _TAPS[HALF_TAPS + 2 * number + 1 :]  # of the sample directly before the crop, of the one before that, ...
+        for distance in range(HALF_TAPS - 2 * number):
+            total += weights[distance] * outside[HALF_TAPS - 1 - distance]
+        samples[number] -= total
+
+
+@float_kernel
+def subtract_behind(outside, end, samples):
+    """Subtracts from the last samples what the filter takes from behind the crop.
+
+    Args:
+        outside: float32 [HALF_TAPS], the samples of the file behind the crop.
+        end: where the crop ends, in samples of the file from its first sample at half rate on.
+        samples: float32 [samples] at half rate, the crop; changed in place.
+    """
+    for number in range(max(0, (end - HALF_TAPS + 1) // 2), len(samples)):
+        total = np.float32(0)
+        first = end - 2 * number  # the distance of the first sample outside
+        weights = _TAPS[HALF_TAPS + first :]
+        for distance in range(HALF_TAPS + 1 - first):
+            total += weights[distance] * outside[distance]
+        samples[number] -= total
