@@ -46,7 +46,7 @@ ARROWS = {
         "clip_lists dataset decoding directory_arguments directory_files failures ledgered order passes storage"
     ),
     "pipeline.directory_files": "catalogs storage",
-    "pipeline.service": "decoding passes",
+    "pipeline.service": "dataset decoding passes",
     "pipeline.catalogs": "decoding demo failures storage",
     "pipeline.download": "storage",
     "pipeline.demo": "storage",

@@ -90,8 +90,9 @@ class Decoder:
     Attributes:
         module: name of its module in `pipeline.decoding`, a `PythonDecoder` or a `GraphDecoder`.
         summary: a few words for the help of a command.
-        is_graph_native: whether it is a `GraphDecoder`. A graph of such a decoder can be sent to other processes, so a
-            data service can decode with it.
+        is_graph_native: whether it is a `GraphDecoder`. A graph of such a decoder holds all of it; one of a
+            `PythonDecoder` calls it in the process in which the graph runs.
+        is_compiled: whether numba compiles it for the processor at hand, so that another model may give other last bits.
         check_package: raises ValueError if a package that the decoder requires is not installed. It imports neither the
             package nor TensorFlow. May be called with two texts for the message: what the decoder is required for, and
             what does without it.
@@ -100,6 +101,7 @@ class Decoder:
     module: str
     summary: str
     is_graph_native: bool = False
+    is_compiled: bool = False
     check_package: Callable[..., None] = lambda *_: None
 
     def load(self) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.mp3.native.bands import LINES
-from pipeline.mp3.native.compiled import float_kernel, kernel
+from pipeline.mp3.native.compiled import kernel
 from pipeline.mp3.native.half_band import resampling_filter
 from pipeline.mp3.native.hybrid import SLOTS, hybrid_kernel
 from pipeline.mp3.native.lines import DECODED, GRANULES, decode_lines
@@ -94,7 +94,7 @@ def decode_outside(
     return DECODED, samples
 
 
-@float_kernel
+@kernel
 def subtract_before(outside, samples):
     """Subtracts from the first samples what the filter takes from before them.
 
@@ -112,7 +112,7 @@ def subtract_before(outside, samples):
         samples[number] -= total
 
 
-@float_kernel
+@kernel
 def subtract_behind(outside, end, samples):
     """Subtracts from the last samples what the filter takes from behind the crop.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.mp3.native.compiled import float_kernel
+from pipeline.mp3.native.compiled import kernel
 from pipeline.mp3.native.synthesis import BANDS, TAPS, window
 
 HALF_BANDS = 16
@@ -54,7 +54,7 @@ def _subband_filters() -> np.ndarray:
 _WEIGHTS = _subband_filters()
 
 
-@float_kernel
+@kernel
 def filter_subbands(subbands):
     """Applies the filter in place, as if zeros stood before the first slot and behind the last.
 

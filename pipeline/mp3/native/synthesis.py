@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.mp3.native.compiled import float_kernel
+from pipeline.mp3.native.compiled import kernel
 
 BANDS = 32
 TAPS = 512
@@ -329,7 +329,7 @@ def synthesis_kernel(bands: int, samples_of_slot: int) -> Callable[..., None]:
     count = 2 * samples_of_slot  # of a slot's sums
     block = 16  # slots, whose sums stay in the fastest memory
 
-    @float_kernel
+    @kernel
     def synthesize(subbands, tables, samples):
         angles, even, odd = tables[0].reshape(-1), tables[1].reshape(-1), tables[2].reshape(-1)
         slots = len(subbands)

@@ -76,7 +76,9 @@ def test_too_little_to_measure(batches: int, message: str):
 
 @pytest.mark.parametrize("name", [name for name, row in ROWS.items() if not row.missing])
 def test_every_row_pulls_every_clip(name: str, clips):
-    rounds = 2 if name in ("limit_threads", "limit_processes", "ours_native", "ours_soundfile", "torch_dataloader") else 1
+    rounds = (
+        2 if name in ("limit_threads", "limit_processes", "ours_native", "ours_soundfile", "torch_dataloader") else 1
+    )
     work = Workload([str(path) for path in clips], 16000, 1.0, batch_size=5, rounds=2)
     assert sum(ROWS[name].start(work)) == rounds * len(clips)
 
@@ -96,7 +98,15 @@ def test_a_run_of_the_benchmark(catalog: Catalog, tmp_path: Path, capsys):
     plan = Plan(rounds=1, repeats=1)
     result = run_benchmark(catalog, SETTINGS, tmp_path / "out", plan)
     assert json.loads((tmp_path / "out" / "benchmark.json").read_text()) == result
-    names = ["limit", "limit_threads", "limit_processes", "ours_native", "ours_native_whole", "ours_soundfile", "ours_tfio"]
+    names = [
+        "limit",
+        "limit_threads",
+        "limit_processes",
+        "ours_native",
+        "ours_native_whole",
+        "ours_soundfile",
+        "ours_tfio",
+    ]
     names += ["ours_soundfile_whole", "ours_tfio_whole"]
     if not HAS_TENSORFLOW_IO:
         names = [name for name in names if "tfio" not in name]

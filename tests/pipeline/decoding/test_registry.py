@@ -14,7 +14,7 @@ import pipeline.decoding
 from pipeline.dataset import eval_dataset, train_dataset
 from pipeline.decoding import auto_decoder
 from pipeline.decoding.decoder import DecodeError, Decoder, GraphDecoder, PythonDecoder
-from pipeline.decoding.registry import DECODERS, DEFAULT_DECODER, SERVICE_DECODER, get_decoder
+from pipeline.decoding.registry import DECODERS, DEFAULT_DECODER, get_decoder
 from pipeline.failures import FailureLedger
 
 
@@ -41,7 +41,7 @@ def test_the_package_offers_the_default_decoder():
     assert pipeline.decoding.decode_crop is auto_decoder.decode_crop
     assert pipeline.decoding.read_info is auto_decoder.read_info
     assert pipeline.decoding.DecodeError is DecodeError
-    assert DEFAULT_DECODER == "auto" and DECODERS[SERVICE_DECODER].is_graph_native
+    assert DEFAULT_DECODER == "auto"
     with pytest.raises(AttributeError, match="no attribute 'decode_video'"):
         _ = pipeline.decoding.decode_video
 
@@ -68,10 +68,20 @@ def test_a_new_decoder_is_a_module_and_an_entry(monkeypatch):
     assert {path: failure.reason for path, failure in ledger.failures.items()} == {"x": "not a number"}
     batches = list(train_dataset(["1", "2", "3"], [0, 1, 2], ledger, crop_seconds=1, decoder="number"))
     assert [len(waveform) for waveform, _ in batches] == [3]
-    with pytest.raises(
-        ValueError, match="expected decoder tfio for batches that are decoded elsewhere, received 'number'"
-    ):
-        train_dataset(["1"], [0], ledger, decoder="number", delivery=lambda numbered, decode_step: numbered)
+    own = list(train_dataset(["1", "x", "3"], [0, 1, 2], ledger, crop_seconds=1, decoder="number", epoch=0))
+    here = list(
+        train_dataset(
+            ["1", "x", "3"],
+            [0, 1, 2],
+            ledger,
+            crop_seconds=1,
+            decoder="number",
+            epoch=0,
+            delivery=lambda numbered, decode_step: numbered.map(lambda step, *batch: batch),
+        )
+    )
+    assert [len(waveform) for waveform, _ in here] == [2]
+    np.testing.assert_array_equal(here[0][0], own[0][0])
     with pytest.raises(
         ValueError, match="expected decoder to be one of auto, soundfile, tfio, number, received 'ffmpeg'"
     ):
