@@ -9,18 +9,23 @@ import numpy as np
 from pipeline.mp3.native.compiled import kernel
 from pipeline.mp3.native.edges import (
     EDGE_FLOATS,
-    FULL_RATE,
     HALF_TAPS,
     decode_outside,
     full_hybrid,
-    full_synthesis,
     subtract_before,
     subtract_behind,
 )
-from pipeline.mp3.native.half_band import HALF_BANDS, REACH, filter_subbands
+from pipeline.mp3.native.half_band import REACH, filter_subbands
 from pipeline.mp3.native.hybrid import SLOTS, hybrid_kernel
 from pipeline.mp3.native.lines import DECODED, GRANULES, SAMPLES_TOO_LARGE, decode_lines, join_frames
-from pipeline.mp3.native.synthesis import BANDS, HISTORY, filterbank, synthesis_kernel
+from pipeline.mp3.native.synthesis import (
+    BANDS,
+    HALF_BANDS,
+    HALF_RATE,
+    HISTORY,
+    synthesize_full,
+    synthesize_half,
+)
 
 # What is done one after another; a measurement may end after any of them.
 JOIN, BITS, REQUANTIZE, TRANSFORM, SYNTHESIS = range(5)
@@ -41,8 +46,7 @@ BEFORE, BEHIND = (
 )  # at half rate: 1 if the crop begins here, and how many of the file's samples it lasts, if it ends here
 COLUMNS = 14
 
-_HALF_RATE = (filterbank(HALF_BANDS, 2, 0), filterbank(HALF_BANDS, 2, 1))
-_half_hybrid, _half_synthesis = hybrid_kernel(HALF_BANDS), synthesis_kernel(HALF_BANDS, BANDS // 2)
+_half_hybrid = hybrid_kernel(HALF_BANDS)
 
 
 class Span(NamedTuple):
@@ -202,9 +206,9 @@ def _decode_job(
     if last_stage == TRANSFORM:
         return status
     if is_half_rate:
-        _half_synthesis(subbands, _HALF_RATE[job[PHASE]], made)
+        synthesize_half(subbands, HALF_RATE[job[PHASE]], made)
     else:
-        full_synthesis(subbands, FULL_RATE, made)
+        synthesize_full(subbands, work[: 2 * size], made)  # the lines are no longer needed
     held = (len(subbands) - HISTORY) * (BANDS // 2 if is_half_rate else BANDS)
     first = job[FIRST_SAMPLE]
     count = max(min(len(samples), held - first), 0)

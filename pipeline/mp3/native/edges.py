@@ -13,15 +13,14 @@ from pipeline.mp3.native.compiled import kernel
 from pipeline.mp3.native.half_band import resampling_filter
 from pipeline.mp3.native.hybrid import SLOTS, hybrid_kernel
 from pipeline.mp3.native.lines import DECODED, GRANULES, decode_lines
-from pipeline.mp3.native.synthesis import BANDS, HISTORY, filterbank, synthesis_kernel
+from pipeline.mp3.native.synthesis import BANDS, HISTORY, synthesize_full
 
 _TAPS = resampling_filter().astype(np.float32)
 HALF_TAPS = len(_TAPS) // 2
 _MOST_GRANULES = 8  # that the samples of an edge are made of, and those of their frames
 EDGE_FLOATS = _MOST_GRANULES * LINES * 4 + HALF_TAPS
 
-FULL_RATE = filterbank(BANDS, 1, 0)
-full_hybrid, full_synthesis = hybrid_kernel(BANDS), synthesis_kernel(BANDS, BANDS)
+full_hybrid = hybrid_kernel(BANDS)
 
 
 @kernel
@@ -85,7 +84,7 @@ def decode_outside(
     if status != DECODED:
         return status, samples
     full_hybrid(lines, other_lines, blocks, subbands)
-    full_synthesis(subbands, FULL_RATE, made)
+    synthesize_full(subbands, memory[: 2 * size], made)  # the lines are no longer needed
     # The first row that was decoded gives the overlap, and the first slots behind it what later ones need.
     origin = ((first_row + GRANULES * first_frame - silent + 1) * SLOTS + HISTORY) * BANDS
     held = (len(subbands) - HISTORY) * BANDS

@@ -13,7 +13,6 @@ import numpy as np
 from pipeline.mp3.native.compiled import kernel
 from pipeline.mp3.native.synthesis import BANDS, TAPS, window
 
-HALF_BANDS = 16
 REACH = 9  # slots before and after
 _SOURCES, _TARGETS = (14, 15), (13, 14, 15)
 _FIRST_SOURCE, _FIRST_TARGET = _SOURCES[0], _TARGETS[0]

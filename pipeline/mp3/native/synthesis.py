@@ -361,3 +361,32 @@ def synthesis_kernel(bands: int, samples_of_slot: int) -> Callable[..., None]:
                     target[place] = total
 
     return synthesize
+
+
+HALF_BANDS = 16  # what sound at half the rate is made of
+HALF_RATE = (filterbank(HALF_BANDS, 2, 0), filterbank(HALF_BANDS, 2, 1))  # for even and for odd samples
+synthesize_half = synthesis_kernel(HALF_BANDS, BANDS // 2)
+
+
+@kernel
+def synthesize_full(subbands, work, samples):
+    """Computes samples at the file's rate: the even ones and the odd ones apart, each from half as many subbands.
+
+    Subbands k and 31 - k sound alike at the even samples, and at the odd ones but for the sign.
+
+    Args:
+        subbands: float32 [slots + 15, 32], as for the kernels of `synthesis_kernel`.
+        work: float32, at least 32 * (slots + 15): working memory.
+        samples: float32 [slots * 32], the result.
+    """
+    slots = len(subbands)
+    size, made = slots * HALF_BANDS, (slots - HISTORY) * HALF_BANDS
+    folded, half = work[:size].reshape((slots, HALF_BANDS)), work[size : size + made]
+    for phase in range(2):
+        for slot in range(slots):
+            for band in range(HALF_BANDS):
+                mirrored = subbands[slot, BANDS - 1 - band]
+                folded[slot, band] = subbands[slot, band] + (mirrored if phase == 0 else -mirrored)
+        synthesize_half(folded, HALF_RATE[phase], half)
+        for place in range(made):
+            samples[2 * place + phase] = half[place]
