@@ -242,7 +242,7 @@ def _decode_job(
                 subtract_before(outside, samples)
             else:
                 subtract_behind(outside, job[BEHIND], samples)
-    highest = np.float32(0)
+    too_large, highest = 0, np.float32(max_sample)
     for sample in samples:
-        highest = max(highest, abs(sample))
-    return DECODED if highest <= max_sample else SAMPLES_TOO_LARGE
+        too_large += sample > highest or sample < -highest
+    return SAMPLES_TOO_LARGE if too_large else DECODED
