@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.decoding import soundfile_decoder
 from pipeline.decoding.decoder import DecodeError
-from pipeline.decoding.native_decoder import crop_length, find_doubts
+from pipeline.decoding.native_decoder import compile_kernels, crop_length, find_doubts
 from pipeline.decoding.native_decoder import decode_crops as decode_natively
 from pipeline.decoding.native_stream import NativeStream, native_stream
 from pipeline.decoding.soundfile_decoder import count_windows, decode_blocks, find_remark, read_info
@@ -25,6 +25,7 @@ __all__ = [
     "describe_route",
     "find_remark",
     "find_route",
+    "prepare",
     "read_info",
 ]
 
@@ -109,6 +110,11 @@ def decode_batch(
         elif errors[n] is not None:
             batch[n] = 0
     return batch, errors
+
+
+def prepare() -> None:
+    """Compiles the kernels, or reads them from their cache."""
+    compile_kernels()
 
 
 def find_route(path: str | os.PathLike[str]) -> str:

@@ -57,7 +57,7 @@ def decoded_batches(
     Returns:
         A dataset of `Batch`.
     """
-    module: Any = get_decoder(decoder).load()
+    module: Any = get_decoder(decoder).prepare()
 
     def decode_crop(row: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, ...]:
         waveform, error = module.decode_crop(table[row], sample_rate_hz, crop_samples, position)

@@ -44,8 +44,8 @@ class AudioInfo:
 class PythonDecoder(Protocol):
     """The module of a decoder that runs as Python code: paths are strings and waveforms are NumPy arrays.
 
-    `decode_batch`, or `decode_crops`, and `find_remark` may be left out: then each crop is decoded alone, and there are no
-    remarks.
+    `decode_batch`, or `decode_crops`, `find_remark` and `prepare` may be left out: then each crop is decoded alone, there
+    are no remarks, and nothing to do before the first crop.
     """
 
     def decode_crop(self, path: str, sample_rate_hz: int, crop_samples: int, position: float) -> np.ndarray:
@@ -63,6 +63,9 @@ class PythonDecoder(Protocol):
 
     def count_windows(self, path: str, crop_seconds: float) -> int:
         """Returns how many windows cover a clip, and 1 for a clip that cannot be decoded."""
+
+    def prepare(self) -> None:
+        """Does what takes long once in a process."""
 
     def find_remark(self, path: str) -> str:
         """Returns what the user of a clip should know although it can be decoded, or ""."""
@@ -107,6 +110,12 @@ class Decoder:
     def load(self) -> Any:
         """Imports the decoder's module, which may take seconds, and returns it."""
         return _load(self.module)
+
+    def prepare(self) -> Any:
+        """Does the same, and before the first crop what takes long once in a process, such as compiling."""
+        module = self.load()
+        getattr(module, "prepare", lambda: None)()
+        return module
 
 
 @functools.cache  # AutoGraph, which warns of imports that it cannot convert, does not look into a cached function

@@ -12,6 +12,7 @@ from pipeline.decoding.buffers import Buffers, buffer_pool
 from pipeline.decoding.decoder import MAX_SAMPLE
 from pipeline.decoding.native_stream import NativeStream
 from pipeline.mp3.native import crops as kernels
+from pipeline.mp3.native.bands import LONG_BANDS, SHORT_BANDS
 from pipeline.mp3.native.compiled import announce_compiling
 from pipeline.mp3.native.lines import DECODED, FRAMES_MISSING, GRANULES, REASONS, main_words
 
@@ -198,10 +199,9 @@ def _run(
     kernels.decode_jobs(
         data,
         jobs,
-        *(
-            np.array([getattr(stream, name) for stream, _, _ in pieces], np.int32).reshape(len(pieces), size)
-            for name, size in (("frame_bytes", 256), ("long_edges", 23), ("short_edges", 14))
-        ),
+        _rows([stream.frame_bytes for stream, _, _ in pieces], 256),
+        _rows([stream.long_edges for stream, _, _ in pieces], LONG_BANDS + 1),
+        _rows([stream.short_edges for stream, _, _ in pieces], SHORT_BANDS + 1),
         is_half_rate,
         buffers.array("work", kernels.work_floats(granules, is_half_rate), 1)[:, 0],
         buffers.array("main", words, 1)[:, 0].view(np.uint8),
@@ -213,3 +213,7 @@ def _run(
     )
     for (_, _, job), result in zip(pieces, status, strict=True):
         yield int(job[kernels.ROW]), int(result)
+
+
+def _rows(rows: list[np.ndarray], length: int) -> np.ndarray:
+    return np.array(rows, np.int32).reshape(len(rows), length)

@@ -223,7 +223,7 @@ def _load_decoders(server: Dispatcher | Worker) -> None:
         if decoder.is_graph_native:
             decoder.load().load_ops()  # a dispatcher looks at graphs, too
         elif isinstance(server, Worker):
-            decoder.load()
+            decoder.prepare()
     if isinstance(server, Worker):
         try:
             serve_batches(default_workers())

@@ -27,12 +27,12 @@ def kernel(function: Function) -> Function:
     if folder is None:
         return numba.njit(**options)(function)
     # Numba takes the folder from its settings when a function is decorated; librosa's stay where they are.
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = folder
+    settings: Any = numba.config
+    before, settings.CACHE_DIR = settings.CACHE_DIR, folder
     try:
         return numba.njit(cache=True, **options)(function)
     finally:
-        numba.config.CACHE_DIR = before
+        settings.CACHE_DIR = before
 
 
 def cache_folder() -> Path:
