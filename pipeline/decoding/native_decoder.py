@@ -12,9 +12,9 @@ from pipeline.decoding.buffers import Buffers, buffer_pool
 from pipeline.decoding.decoder import MAX_SAMPLE
 from pipeline.decoding.native_stream import NativeStream
 from pipeline.mp3.native import crops as kernels
-from pipeline.mp3.native.bands import LONG_BANDS, SHORT_BANDS
+from pipeline.mp3.native.bands import LINES, LONG_BANDS, SHORT_BANDS
 from pipeline.mp3.native.compiled import announce_compiling
-from pipeline.mp3.native.lines import DECODED, FRAMES_MISSING, GRANULES, REASONS, main_words
+from pipeline.mp3.native.lines import DECODED, FRAMES_MISSING, REASONS, main_words
 
 # The stages of decoding a crop: reading its bytes and joining its frames; Huffman; lines; subbands; samples.
 STAGES = ("read", "bits", "requantize", "transform", "synthesis")
@@ -161,7 +161,8 @@ def _read(
     start += stream.offset
     if start + left > mp3.frame_count * mp3.header.samples:
         return None
-    span = kernels.plan_span(start, count, mp3.frame_count, is_half_rate)
+    frame_granules = mp3.header.samples // LINES
+    span = kernels.plan_span(start, count, mp3.frame_count, frame_granules, is_half_rate)
     try:
         found = mp3.frames.read(stream.path, span.first_frame, span.end_frame, mp3.header)
     except OSError:
@@ -175,7 +176,7 @@ def _read(
     job[kernels.SKIPPED_FRAMES] = span.first_frame - first_frame
     job[kernels.IS_BEGINNING] = first_frame == 0
     job[kernels.SILENT_GRANULES] = span.silent_granules
-    job[kernels.CODED_GRANULES] = GRANULES * (span.end_frame - span.first_frame)
+    job[kernels.CODED_GRANULES] = frame_granules * (span.end_frame - span.first_frame)
     job[kernels.FIRST_SAMPLE] = span.first_sample
     job[kernels.PHASE] = span.phase
     job[kernels.SAMPLES] = count

@@ -68,16 +68,17 @@ def _native_stream(path: str, *version: int) -> NativeStream | str:
         return "joined files"
     if isinstance(mp3.frames, IndexedFrames) and len(mp3.frames.runs) > 1:
         return "damaged stream (something else stands between its frames)"
-    edges = band_edges(mp3.header.sample_rate_hz)
-    if edges is None:
-        return f"MPEG-2 stream ({mp3.header.sample_rate_hz} Hz)"
     delay = mp3_frames.delay_samples(mp3.info_frame, mp3.counts_offset)
     if delay is None:
         return "MP3 with an Info frame that holds sound"
-    table = _frame_bytes(mp3.header.sample_rate_hz)
+    header = mp3.header
+    if (header.sample_rate_hz, header.channels) != (clip.info.sample_rate_hz, clip.info.channels):
+        return "MP3 whose Info frame is of another rate or number of channels"
+    table, edges = _frame_bytes(header.version_bits, header.sample_rate_hz), band_edges(header.sample_rate_hz)
     return NativeStream(path, mp3, clip.info.samples, delay - mp3.lead_samples, table, *edges)
 
 
 @functools.cache
-def _frame_bytes(sample_rate_hz: int) -> np.ndarray:
-    return np.array(mp3_frames.frame_lengths(0xFB, sample_rate_hz), np.int32)  # MPEG-1, Layer III
+def _frame_bytes(version_bits: int, sample_rate_hz: int) -> np.ndarray:
+    second = 0xE3 | version_bits << 3  # of a header, Layer III
+    return np.array(mp3_frames.frame_lengths(second, sample_rate_hz), np.int32)

@@ -8,6 +8,8 @@ import numpy as np
 
 LONG_BANDS, SHORT_BANDS = 22, 13
 LINES = 576  # of a granule
+_LOW_LONG = (6, 6, 6, 6, 6, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 38, 46, 52, 60, 68, 58, 54)
+_LOW_SHORT = (4, 4, 4, 6, 8, 10, 12, 14, 18, 24, 30, 40, 18)
 # Widths of the bands of a long block, and of one window of a short block.
 _WIDTHS = {
     44100: (
@@ -22,21 +24,30 @@ _WIDTHS = {
         (4, 4, 4, 4, 4, 4, 6, 6, 8, 10, 12, 16, 20, 24, 30, 38, 46, 56, 68, 84, 102, 26),
         (4, 4, 4, 4, 6, 8, 12, 16, 20, 26, 34, 42, 12),
     ),
+    24000: (
+        (6, 6, 6, 6, 6, 6, 8, 10, 12, 14, 16, 18, 22, 26, 32, 38, 46, 54, 62, 70, 76, 36),
+        (4, 4, 4, 6, 8, 10, 12, 14, 18, 24, 32, 44, 12),
+    ),
+    22050: (_LOW_LONG, (4, 4, 4, 6, 6, 8, 10, 14, 18, 26, 32, 42, 18)),
+    16000: (_LOW_LONG, _LOW_SHORT),
+    12000: (_LOW_LONG, _LOW_SHORT),
+    11025: (_LOW_LONG, _LOW_SHORT),
+    8000: (
+        (12, 12, 12, 12, 12, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 76, 90, 2, 2, 2, 2, 2),
+        (8, 8, 8, 12, 16, 20, 24, 28, 36, 2, 2, 2, 26),
+    ),
 }
 
 
 @functools.cache
-def band_edges(sample_rate_hz: int) -> tuple[np.ndarray, np.ndarray] | None:
+def band_edges(sample_rate_hz: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns where the bands begin and where the last one ends.
 
     Args:
         sample_rate_hz: of the stream.
 
     Returns:
-        int32 [23] for long blocks, 0...576, and int32 [14] for a window of short blocks, 0...192; None if the rate is not
-        of MPEG-1.
+        int32 [23] for long blocks, 0...576, and int32 [14] for a window of short blocks, 0...192.
     """
-    if sample_rate_hz not in _WIDTHS:
-        return None
     long, short = _WIDTHS[sample_rate_hz]
     return np.cumsum((0, *long), dtype=np.int32), np.cumsum((0, *short), dtype=np.int32)

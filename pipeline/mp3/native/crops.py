@@ -17,7 +17,7 @@ from pipeline.mp3.native.edges import (
 )
 from pipeline.mp3.native.half_band import REACH, filter_subbands
 from pipeline.mp3.native.hybrid import SLOTS, hybrid_kernel
-from pipeline.mp3.native.lines import DECODED, GRANULES, SAMPLES_TOO_LARGE, decode_lines, join_frames
+from pipeline.mp3.native.lines import DECODED, SAMPLES_TOO_LARGE, decode_lines, granules_of_frame, join_frames
 from pipeline.mp3.native.synthesis import (
     BANDS,
     HALF_BANDS,
@@ -36,7 +36,7 @@ CHANNELS = 2
 SKIPPED_FRAMES = 3  # as in `lines.decode_lines`
 IS_BEGINNING = 4  # likewise
 SILENT_GRANULES = 5  # before the first granule, which is then the stream's first
-CODED_GRANULES = 6  # behind those, a multiple of 2
+CODED_GRANULES = 6  # behind those, of whole frames
 FIRST_SAMPLE = 7  # of the span, among the samples that all those granules make
 PHASE = 8  # at half rate: whether the odd samples are taken
 ROW, PLACE, SAMPLES = 9, 10, 11  # where the span's samples go, and how many they are
@@ -67,27 +67,28 @@ class Span(NamedTuple):
     phase: int
 
 
-def plan_span(start: int, samples: int, frame_count: int, is_half_rate: bool) -> Span:
+def plan_span(start: int, samples: int, frame_count: int, frame_granules: int, is_half_rate: bool) -> Span:
     """Finds out what has to be decoded for a span.
 
     Args:
         start: the span's first sample, from the beginning of the stream's first granule, at the file's rate.
         samples: its length at its own rate.
         frame_count: frames of the stream.
+        frame_granules: granules of a frame.
         is_half_rate: whether its rate is half the file's: every second sample from `start` on.
     """
     step, reach = (2, REACH) if is_half_rate else (1, 0)
     first_slot = start // BANDS - HISTORY - reach
     last_slot = (start + step * (samples - 1)) // BANDS + reach
     first_granule = first_slot // SLOTS - 1  # one more, for the overlap
-    first_frame = max(first_granule // GRANULES, 0)
+    first_frame = max(first_granule // frame_granules, 0)
     silent = max(-first_granule, 0)
     # The first granule of all makes nothing but its overlap, and the slots behind it only what later ones need.
-    made = ((GRANULES * first_frame - silent + 1) * SLOTS + HISTORY) * BANDS
+    made = ((frame_granules * first_frame - silent + 1) * SLOTS + HISTORY) * BANDS
     phase = start % step
     return Span(
         first_frame,
-        min(last_slot // SLOTS // GRANULES + 1, frame_count),
+        min(last_slot // SLOTS // frame_granules + 1, frame_count),
         silent,
         (start - phase - made) // step,
         phase,
@@ -176,7 +177,7 @@ def _decode_job(
     for granule in range(silent):
         for line in range(width):
             lines[granule, line] = 0
-    frames = job[SKIPPED_FRAMES] + job[CODED_GRANULES] // GRANULES
+    frames = job[SKIPPED_FRAMES] + job[CODED_GRANULES] // granules_of_frame(data)
     places, main_begin = np.empty(frames + 1, np.int64), np.empty(frames + 1, np.int64)
     status = join_frames(data, job[DATA_BYTES], frame_bytes, job[CHANNELS], places, main, main_begin, words)
     if status != DECODED or last_stage == JOIN:

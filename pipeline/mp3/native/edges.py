@@ -12,7 +12,7 @@ from pipeline.mp3.native.bands import LINES
 from pipeline.mp3.native.compiled import kernel
 from pipeline.mp3.native.half_band import resampling_filter
 from pipeline.mp3.native.hybrid import SLOTS, hybrid_kernel
-from pipeline.mp3.native.lines import DECODED, GRANULES, decode_lines
+from pipeline.mp3.native.lines import DECODED, decode_lines, granules_of_frame
 from pipeline.mp3.native.synthesis import BANDS, HISTORY, synthesize_full
 
 _TAPS = resampling_filter()
@@ -44,16 +44,16 @@ def decode_outside(
     samples = work[:HALF_TAPS]
     for place in range(HALF_TAPS):
         samples[place] = 0
-    frames = len(places) - 1 - skipped
+    frames, per_frame = len(places) - 1 - skipped, granules_of_frame(data)
     first_slot, last_slot = begin // BANDS - HISTORY, (begin + HALF_TAPS - 1) // BANDS
     # Rows are granules, those of silence too; whole frames are decoded.
     first, last = first_slot // SLOTS - 1 - first_row, last_slot // SLOTS - first_row
-    first_frame = max(first // GRANULES, 0)
-    end_frame = min(last // GRANULES + 1, frames)
+    first_frame = max(first // per_frame, 0)
+    end_frame = min(last // per_frame + 1, frames)
     if end_frame <= first_frame:
         return DECODED, samples
     silent = max(-first, 0)
-    granules = silent + GRANULES * (end_frame - first_frame)
+    granules = silent + per_frame * (end_frame - first_frame)
     if granules > _MOST_GRANULES:
         return DECODED, samples
     size = granules * LINES
@@ -88,7 +88,7 @@ def decode_outside(
     full_hybrid(lines, other_lines, blocks, subbands)
     synthesize_full(subbands, memory[: 2 * size], made)  # the lines are no longer needed
     # The first row that was decoded gives the overlap, and the first slots behind it what later ones need.
-    origin = ((first_row + GRANULES * first_frame - silent + 1) * SLOTS + HISTORY) * BANDS
+    origin = ((first_row + per_frame * first_frame - silent + 1) * SLOTS + HISTORY) * BANDS
     held = (len(subbands) - HISTORY) * BANDS
     for place in range(max(origin - begin, 0), min(HALF_TAPS, held + origin - begin)):
         samples[place] = made[begin - origin + place]

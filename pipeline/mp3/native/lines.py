@@ -8,10 +8,9 @@ from pipeline.mp3.native.bits import words_of
 from pipeline.mp3.native.compiled import kernel
 from pipeline.mp3.native.huffman import VALUES, read_values
 from pipeline.mp3.native.requantize import add_lines
-from pipeline.mp3.native.scale_factors import MAX_SCALE_FACTORS, read_scale_factors
+from pipeline.mp3.native.scale_factors import MAX_SCALE_FACTORS, read_mpeg_2_scale_factors, read_scale_factors
 from pipeline.mp3.native.side_info import BLOCK_TYPE, MIXED_BLOCK, PARAMETERS, PART2_3_LENGTH, read_side_info
 
-GRANULES = 2  # of an MPEG-1 frame
 # Why a crop is not decoded here. libsndfile decodes it, or says what is wrong.
 (
     DECODED,
@@ -23,7 +22,8 @@ GRANULES = 2  # of an MPEG-1 frame
     BAD_VALUES,
     INTENSITY_STEREO,
     SAMPLES_TOO_LARGE,
-) = range(9)
+    MIXED_MPEG_2,
+) = range(10)
 REASONS = (
     "",
     "frames are missing",
@@ -34,11 +34,22 @@ REASONS = (
     "values that need more bits than they have",
     "intensity stereo",
     "samples that are no sound",
+    "mixed blocks of MPEG-2",
 )
 # What a block with broken values may read beyond its bits: 288 pairs of at most 19 + 2 * (13 + 1) bits, and some more.
 _PADDING_WORDS = 600
-_RESERVOIR_BYTES = 511
+_RESERVOIR_BYTES, _MPEG_2_RESERVOIR_BYTES = 511, 255
 MIXED = 4  # what is added to a block's type if its two lowest subbands are long
+
+
+@kernel
+def granules_of_frame(data):
+    """Returns how many granules each frame has: two of MPEG-1, one of MPEG-2 and 2.5.
+
+    Args:
+        data: uint8, beginning with a frame.
+    """
+    return 2 if data[1] & 0x08 else 1
 
 
 @kernel
@@ -54,7 +65,7 @@ def join_frames(data, size, frame_bytes, channels, places, main, main_begin, wor
     Source: 11172-3 2.4.3.4.2.
 
     Args:
-        data: uint8 [size + 8 or more], the bytes of whole frames of one MPEG-1 Layer III stream, without a gap.
+        data: uint8 [size + 8 or more], the bytes of whole frames of one Layer III stream, without a gap.
         size: how many of them are the frames'.
         frame_bytes: int32 [256], length of a frame for each third byte of its header, 0 for one that is not of the stream.
         channels: 1 or 2.
@@ -69,7 +80,8 @@ def join_frames(data, size, frame_bytes, channels, places, main, main_begin, wor
     frames = len(places) - 1
     if _walk(data, size, frame_bytes, channels, places) < frames:
         return FRAMES_MISSING
-    head_bytes = 21 if channels == 1 else 36  # header and side information
+    side_bytes = (17, 32) if granules_of_frame(data) == 2 else (9, 17)
+    head_bytes = 4 + side_bytes[channels - 1]
     main_begin[0] = 0
     for frame in range(frames):
         begin = places[frame] + head_bytes + (0 if data[places[frame] + 1] & 1 else 2)
@@ -112,8 +124,7 @@ def decode_lines(
         is_beginning: whether the first of all frames is the stream's first: what lacks bits from before it is silence then,
             as in libmpg123.
         long_edges: int32 [23], and `short_edges` [14]: the stream's bands (see `bands`).
-        blocks: int8 [granules, 2], the result: the block type of both channels, plus MIXED for mixed blocks; granules is a
-            multiple of 2.
+        blocks: int8 [granules, 2], the result: the block type of both channels, plus MIXED for mixed blocks; whole frames.
         lines: float32 [granules, lines], the result: the mean of the channels where their blocks are of one type, else half
             of the first channel.
         other_lines: float32 [granules, lines], the result where they differ: half of the second channel. Else untouched.
@@ -122,26 +133,28 @@ def decode_lines(
     Returns:
         DECODED, or why the granules cannot be decoded here.
     """
-    side = np.zeros((GRANULES, 2, PARAMETERS), np.int32)
+    version, granules = (data[1] >> 3) & 3, granules_of_frame(data)
+    reservoir_bytes = _RESERVOIR_BYTES if granules == 2 else _MPEG_2_RESERVOIR_BYTES
+    side = np.zeros((2, 2, PARAMETERS), np.int32)
     factors = np.zeros((2, MAX_SCALE_FACTORS), np.int32)
     values = np.zeros(VALUES, np.int16)
-    for frame in range(first_frame, first_frame + len(blocks) // GRANULES):
+    for frame in range(first_frame, first_frame + len(blocks) // granules):
         place = places[frame]
         is_joint = (data[place + 3] >> 6) == 1
         is_mid_side = is_joint and (data[place + 3] & 0x20) != 0
         if is_joint and data[place + 3] & 0x10:
             return INTENSITY_STEREO
         side_place = place + (4 if data[place + 1] & 1 else 6)
-        back = read_side_info(data, side_place * 8, channels, long_edges, side)
+        back = read_side_info(data, side_place * 8, channels, long_edges, side, version)
         if back < 0:
             return BAD_SIDE_INFO
-        if back > min(main_begin[frame], _RESERVOIR_BYTES):
+        if back > min(main_begin[frame], reservoir_bytes):
             if not is_beginning:
                 return RESERVOIR_MISSING
             side[:] = 0
         position = (main_begin[frame] - back) * 8
-        for granule in range(GRANULES):
-            row = GRANULES * (frame - first_frame) + granule
+        for granule in range(granules):
+            row = granules * (frame - first_frame) + granule
             lines[row] = 0
             first = side[granule, 0]
             other = side[granule, channels - 1]
@@ -152,7 +165,12 @@ def decode_lines(
                 end = position + current[PART2_3_LENGTH]
                 if end > main_begin[frame + 1] * 8:
                     return BITS_OVERRUN
-                position = read_scale_factors(words, position, current, factors[channel])
+                if granules == 2:
+                    position = read_scale_factors(words, position, current, factors[channel])
+                elif current[BLOCK_TYPE] == 2 and current[MIXED_BLOCK]:
+                    return MIXED_MPEG_2
+                else:
+                    position = read_mpeg_2_scale_factors(words, position, current, factors[channel])
                 if position > end:
                     return BITS_OVERRUN
                 differs = blocks[row, 0] != blocks[row, 1]

@@ -1,4 +1,4 @@
-"""Parses a frame's side information: how each granule and channel is coded (11172-3 2.4.1.7, 2.4.2.7)."""
+"""Parses a frame's side information: how each granule and channel is coded (11172-3 2.4.1.7, 2.4.2.7; 13818-3 2.4.1.7)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ COUNT1TABLE_SELECT = 16
 SCFSI = 17  # which groups of bands keep the scale factors of the granule before, four bits
 PARAMETERS = 18
 
+MPEG_1, MPEG_2, MPEG_2_5 = 3, 2, 0  # the version's bits in a header; frames of the last two have one granule
 _MAX_PAIRS = 288
 
 
 @kernel
-def read_side_info(data, position, channels, long_edges, granules):
-    """Parses the side information of an MPEG-1 frame.
+def read_side_info(data, position, channels, long_edges, granules, version=MPEG_1):
+    """Parses the side information of a frame.
 
     Args:
         data: uint8 [bytes], of which 40 follow `position`.
@@ -34,26 +35,35 @@ def read_side_info(data, position, channels, long_edges, granules):
         channels: 1 or 2.
         long_edges: the bands of long blocks (see `bands`).
         granules: int32 [2 granules, 2 channels, PARAMETERS], the result.
+        version: the version's bits in the frame's header.
 
     Returns:
         How many bytes before this frame's own the bits of its first granule begin (main_data_begin); -1 if the
         information is contradictory.
     """
-    main_data_begin = read_bits(data, position, 9)
-    position += 9 + (5 if channels == 1 else 3)  # private bits
+    is_mpeg_1 = version == MPEG_1
+    if is_mpeg_1:
+        main_data_begin = read_bits(data, position, 9)
+        position += 9 + (5 if channels == 1 else 3)  # private bits
+    else:
+        main_data_begin = read_bits(data, position, 8)
+        position += 8 + channels
     for channel in range(channels):
         granules[0, channel, SCFSI] = 0
-        granules[1, channel, SCFSI] = read_bits(data, position, 4)
-        position += 4
-    for granule in range(2):
+        granules[1, channel, SCFSI] = 0
+        if is_mpeg_1:
+            granules[1, channel, SCFSI] = read_bits(data, position, 4)
+            position += 4
+    for granule in range(2 if is_mpeg_1 else 1):
         for channel in range(channels):
             found = granules[granule, channel]
             found[PART2_3_LENGTH] = read_bits(data, position, 12)
             found[BIG_VALUES] = read_bits(data, position + 12, 9)
             found[GLOBAL_GAIN] = read_bits(data, position + 21, 8)
-            found[SCALEFAC_COMPRESS] = read_bits(data, position + 29, 4)
-            is_window_switching = read_bits(data, position + 33, 1)
-            position += 34
+            compress_bits = 4 if is_mpeg_1 else 9
+            found[SCALEFAC_COMPRESS] = read_bits(data, position + 29, compress_bits)
+            is_window_switching = read_bits(data, position + 29 + compress_bits, 1)
+            position += 30 + compress_bits
             if found[BIG_VALUES] > _MAX_PAIRS:
                 return -1
             if is_window_switching:
@@ -66,7 +76,13 @@ def read_side_info(data, position, channels, long_edges, granules):
                 found[TABLE_SELECT + 2] = 0
                 for window in range(3):
                     found[SUBBLOCK_GAIN + window] = read_bits(data, position + 13 + 3 * window, 3)
-                found[REGION_END] = long_edges[8]  # 36 lines, also three windows of three bands
+                found[REGION_END] = long_edges[8]
+                if found[BLOCK_TYPE] == 2 and not is_mpeg_1:
+                    found[REGION_END] = 36
+                    if version == MPEG_2_5 and not found[MIXED_BLOCK]:
+                        found[REGION_END] = long_edges[6]
+                    elif version == MPEG_2_5:
+                        found[REGION_END] = long_edges[8]
                 found[REGION_END + 1] = long_edges[22]
             else:
                 found[BLOCK_TYPE] = 0
@@ -79,10 +95,13 @@ def read_side_info(data, position, channels, long_edges, granules):
                 bands += read_bits(data, position + 19, 3) + 1
                 found[REGION_END + 1] = long_edges[min(bands, 22)]
             position += 22
-            found[PREFLAG] = read_bits(data, position, 1)
-            found[SCALEFAC_SCALE] = read_bits(data, position + 1, 1)
-            found[COUNT1TABLE_SELECT] = read_bits(data, position + 2, 1)
-            position += 3
+            found[PREFLAG] = 0  # of MPEG-2, a scalefac_compress says it
+            if is_mpeg_1:
+                found[PREFLAG] = read_bits(data, position, 1)
+                position += 1
+            found[SCALEFAC_SCALE] = read_bits(data, position, 1)
+            found[COUNT1TABLE_SELECT] = read_bits(data, position + 1, 1)
+            position += 2
             if found[PART2_3_LENGTH] == 0:  # as libmpg123 reads it: without bits there are no scale factors either
                 found[SCALEFAC_COMPRESS] = 0
     return main_data_begin
