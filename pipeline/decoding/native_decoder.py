@@ -91,7 +91,7 @@ def _decode(
         for place in range(0, length, _MAX_PIECE_SAMPLES):
             count = min(_MAX_PIECE_SAMPLES, length - place)
             passed = place * (2 if is_half_rate else 1)
-            piece = _read(stream, start + passed, wanted - passed, count, is_half_rate)
+            piece = read_span(stream, start + passed, wanted - passed, count, is_half_rate)
             if piece is None:
                 yield row, FRAMES_MISSING
                 continue
@@ -108,7 +108,7 @@ def _decode(
         yield from _run(pieces, is_half_rate, batch, buffers)
 
 
-def _read(
+def read_span(
     stream: NativeStream, start: int, left: int, count: int, is_half_rate: bool
 ) -> tuple[bytes, np.ndarray] | None:
     """Reads the frames of a span and makes its job; returns None where the frames are not there.
