@@ -13,13 +13,12 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.mp3.native import line_crops
-from pipeline.mp3.native.half_band import FIRST_SOURCE, FIRST_TARGET, HALF_BANDS, REACH, SUBBAND_WEIGHTS
+from pipeline.mp3.native.half_band import FIRST_SOURCE, FIRST_TARGET, HALF_BANDS, SUBBAND_WEIGHTS
 from pipeline.mp3.native.hybrid import ALIAS_CROSS, ALIAS_KEEP, SHORT, SLOTS, WINDOWS, long_matrix, short_matrix
 from pipeline.mp3.native.lines import MIXED
-from pipeline.mp3.native.synthesis import BANDS, HISTORY, filterbank
+from pipeline.mp3.native.synthesis import BANDS, HISTORY, subband_filters
 
 _NEW = 2 * SLOTS  # samples that a granule makes of a subband; the second half overlaps with the next granule's first
-_SAMPLES = BANDS // 2  # of a slot, at half rate
 _KINDS = 9  # block types, with and without mixed blocks, and NO_GRANULE
 _TF32_MASK = -(1 << 13)  # keeps what fits in a number of TensorFloat-32
 
@@ -67,17 +66,16 @@ class Mp3Synthesis(keras.layers.Layer):
         self._mirrored = _mirrored_tables()
         self._transform = np.concatenate([long_matrix(), short_matrix()]).T.astype(np.float32)  # [18, 72]
         self._gains = _gains()
-        self._half_band = _half_band_matrix()
-        banks = [filterbank(HALF_BANDS, 2, phase) for phase in range(2)]
-        self._angles = np.stack([bank.angles for bank in banks])  # [2, 16, 32]
-        self._window = np.stack([_interleaved(bank.even, bank.odd) for bank in banks])  # [2, 16, 16]
+        # What is sounded `shift` slots later stands before the slot: [shifts, sources, targets].
+        self._half_band = SUBBAND_WEIGHTS[:, :, ::-1].transpose(2, 0, 1)
+        # [slots, subbands, samples], from the filter's end on
+        filters = subband_filters(HALF_BANDS).reshape(HALF_BANDS, HISTORY + 1, BANDS)
+        self._filters = filters.transpose(1, 0, 2)[::-1].astype(np.float32)
 
     def make_inputs(self) -> dict[str, Any]:
         """Returns the `keras.Input`s of a model that begins with this layer."""
         specs = line_specs(self.crop_samples)
-        return {
-            name: keras.Input(spec.shape[1:], dtype=spec.dtype.name, name=name) for name, spec in specs.items()
-        }
+        return {name: keras.Input(spec.shape[1:], dtype=spec.dtype.name, name=name) for name, spec in specs.items()}
 
     def call(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Makes the waveforms.
@@ -90,8 +88,8 @@ class Mp3Synthesis(keras.layers.Layer):
         """
         lines, blocks = tf.cast(inputs["lines"], tf.float32), tf.cast(inputs["blocks"], tf.int32)
         places = tf.cast(inputs["places"], tf.int32)
-        made = self._synthesize(self._to_subbands(lines[:, :-1], blocks, places), places)
-        place = places[:, line_crops.PLACE_FIRST_SAMPLE, tf.newaxis] + tf.range(self.crop_samples)
+        made = self._synthesize(self._to_subbands(lines[:, :-1], blocks, places))
+        place = places[:, line_crops.PLACE_FIRST_SAMPLE, tf.newaxis] + 2 * tf.range(self.crop_samples)
         waveform = tf.gather(made, place, batch_dims=1)
         edge = line_crops.EDGE_SAMPLES
         before, behind = lines[:, -1, :edge], lines[:, -1, edge : 2 * edge]
@@ -118,41 +116,32 @@ class Mp3Synthesis(keras.layers.Layer):
         mirrored = tf.reverse(lines, [3])
         around = tf.pad(mirrored, [[0, 0], [0, 0], [1, 1], [0, 0]])
         lines = keep * lines + below * around[:, :, :-2] + above * around[:, :, 2:]
-        both = _matmul(lines, self._transform)  # [batch, rows, 16, 72]
+        both = tf.matmul(*_factors(lines, self._transform))  # [batch, rows, 16, 72]
         long_gain, short_gain = (tf.gather(table, blocks) for table in self._gains)  # [batch, rows, 16, 36]
         new = long_gain * both[..., :_NEW] + short_gain * both[..., _NEW:]
         # The second channel's of a granule with blocks of different types is added to the first one's.
         owners = places[:, line_crops.PLACE_SPARE_ROWS :, tf.newaxis] - 1
         count = owners.shape[1]
         rank = tf.reshape(count - tf.range(count), [count, 1])
-        spare = count - tf.reduce_max(tf.where(owners == tf.range(rows), rank, 0), axis=1)  # [batch, granules]; count: none
+        spare = count - tf.reduce_max(
+            tf.where(owners == tf.range(rows), rank, 0), axis=1
+        )  # [batch, granules]; count: none
         new = new[:, :rows] + tf.gather(tf.pad(new[:, rows:], [[0, 0], [0, 1], [0, 0], [0, 0]]), spare, batch_dims=1)
         subbands = new[:, 1:, :, :SLOTS] + new[:, :-1, :, SLOTS:]
         is_coded = blocks[:, 1:rows] != line_crops.NO_GRANULE
         subbands = tf.where(is_coded[:, :, tf.newaxis, tf.newaxis], subbands, 0.0)
         return tf.reshape(tf.transpose(subbands, [0, 1, 3, 2]), [-1, (rows - 1) * SLOTS, HALF_BANDS])
 
-    def _synthesize(self, subbands: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
-        """Subbands [batch, slots, 16] to samples at half rate (see `half_band` and `synthesis`)."""
+    def _synthesize(self, subbands: tf.Tensor) -> tf.Tensor:
+        """Subbands [batch, slots, 16] to samples at the file's rate, of the lower half of its band (see `half_band`)."""
         slots = subbands.shape[1]
-        padded = tf.pad(subbands[:, :, FIRST_SOURCE:], [[0, 0], [REACH, REACH], [0, 0]])
-        around = tf.concat([padded[:, shift : shift + slots] for shift in range(2 * REACH + 1)], axis=2)
-        filtered = _matmul(around, self._half_band)  # [batch, slots, targets]
-        kept = FIRST_SOURCE - FIRST_TARGET
-        filtered += tf.pad(subbands[:, :, FIRST_TARGET:FIRST_SOURCE], [[0, 0], [0, 0], [0, filtered.shape[2] - kept]])
+        edges = subbands[:, :, FIRST_SOURCE:]
+        filtered = tf.nn.conv1d(*_factors(edges, self._half_band), stride=1, padding="SAME")  # [batch, slots, targets]
+        kept = subbands[:, :, FIRST_TARGET:FIRST_SOURCE]
+        filtered += tf.pad(kept, [[0, 0], [0, 0], [0, filtered.shape[2] - kept.shape[2]]])
         subbands = tf.concat([subbands[:, :, :FIRST_TARGET], filtered], axis=2)
-        phase = places[:, line_crops.PLACE_PHASE]
-        sums = _matmul(subbands, self._angles, phase)  # [batch, slots, 2 * samples of a slot]
-        window = tf.gather(self._window, phase)[:, :, tf.newaxis]  # [batch, 16, 1, samples of a slot]
-        halves = sums[:, :, :_SAMPLES], sums[:, :, _SAMPLES:]
-        count = slots - HISTORY
-        made = tf.add_n(
-            [
-                window[:, back] * halves[back % 2][:, HISTORY - back : HISTORY - back + count]
-                for back in range(HISTORY + 1)
-            ]
-        )
-        return tf.reshape(made, [-1, count * _SAMPLES])
+        made = tf.nn.conv1d(*_factors(subbands, self._filters), stride=1, padding="VALID")  # [batch, slots, 32]
+        return tf.reshape(made, [-1, (slots - HISTORY) * BANDS])
 
 
 def line_specs(crop_samples: int) -> dict[str, tf.TensorSpec]:
@@ -169,17 +158,19 @@ def line_specs(crop_samples: int) -> dict[str, tf.TensorSpec]:
     }
 
 
-def _matmul(values: tf.Tensor, table: np.ndarray, choice: tf.Tensor | None = None) -> tf.Tensor:
-    """Multiplies by a table [inputs, outputs], or by that of several [tables, inputs, outputs] that each example chooses.
+def _factors(values: tf.Tensor, table: np.ndarray) -> tuple[tf.Tensor, np.ndarray]:
+    """Returns what to multiply instead of values [..., inputs] and a table [..., inputs, outputs], for a product of full precision.
 
     GPUs round factors to 11 bits where TensorFlow allows it, as it does by default. Each is then split in two that lose
     nothing, of which the three larger products are summed.
     """
-    if _rounds_factors():
-        high, table_high = _rounded(values), np.asarray(_rounded(tf.constant(table)))
-        values = tf.concat([values - high, high, high], axis=-1)
-        table = np.concatenate([table_high, table - table_high, table_high], axis=-2)
-    return tf.matmul(values, table if choice is None else tf.gather(table, choice))
+    if not _rounds_factors():
+        return values, table
+    high, table_high = _rounded(values), np.asarray(_rounded(tf.constant(table)))
+    return (
+        tf.concat([values - high, high, high], axis=-1),
+        np.concatenate([table_high, table - table_high, table_high], axis=-2),
+    )
 
 
 def _rounds_factors() -> bool:
@@ -221,15 +212,3 @@ def _gains() -> tuple[np.ndarray, np.ndarray]:
     signs = np.ones((HALF_BANDS, _NEW), np.float32)
     signs[1::2, 1::2] = -1
     return long * signs, short * signs
-
-
-def _half_band_matrix() -> np.ndarray:
-    """Returns `SUBBAND_WEIGHTS` for what stands around a slot: [shifts * sources, targets]."""
-    sources, targets, shifts = SUBBAND_WEIGHTS.shape
-    # What is sounded `shift` slots later stands before the slot.
-    return SUBBAND_WEIGHTS[:, :, ::-1].transpose(2, 0, 1).reshape(shifts * sources, targets)
-
-
-def _interleaved(even: np.ndarray, odd: np.ndarray) -> np.ndarray:
-    """Returns the window of the slot itself, of that before, ... [16, samples of a slot]."""
-    return np.stack([even, odd], axis=1).reshape(-1, even.shape[1])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.mp3.native.compiled import float_kernel
-from pipeline.mp3.native.synthesis import BANDS, TAPS, window
+from pipeline.mp3.native.synthesis import BANDS, TAPS, subband_filters
 
 HALF_BANDS = 16
 REACH = 9  # slots before and after
@@ -31,10 +31,7 @@ def resampling_filter() -> np.ndarray:
 
 def _subband_filters() -> np.ndarray:
     """Returns the weights, float32 [sources, targets, 2 * REACH + 1], by least squares."""
-    place = np.arange(TAPS)
-    filters = {
-        band: window() * np.cos((2 * band + 1) * (place + 16) * np.pi / 64) for band in {*_SOURCES, *_TARGETS}
-    }
+    filters = subband_filters(HALF_BANDS)
     lowpass, middle = resampling_filter(), 2 * REACH * BANDS
     reach = len(lowpass) // 2
     weights = np.zeros((len(_SOURCES), len(_TARGETS), 2 * REACH + 1))

@@ -45,10 +45,11 @@ EDGE_SAMPLES = HALF_TAPS // 2 + 1  # at each end, that a filter which reaches ov
 MIN_CROP_SAMPLES = 2 * EDGE_SAMPLES
 NO_GRANULE = 8  # stands for a block type behind the stream's last granule: not even the one before rings on there
 # The columns of `places`. Behind them, for each spare row, the row of the granule that it belongs to, plus 1, and 0 for none.
-PLACE_FIRST_SAMPLE = 0  # of the crop among the samples that its granules make
-PLACE_PHASE = 1  # whether the odd samples are taken
-PLACE_IS_WAVEFORM = 2  # whether the numbers are samples
-PLACE_SPARE_ROWS = 3
+PLACE_FIRST_SAMPLE = (
+    0  # of the crop among the samples at the file's rate that its granules make; every second one is taken
+)
+PLACE_IS_WAVEFORM = 1  # whether the numbers are samples
+PLACE_SPARE_ROWS = 2
 TOO_MANY_SPARE_ROWS = SAMPLES_TOO_LARGE + 1
 _MAX_LINE = 1e4  # louder ones, which no sound has, are left to where samples are checked
 _SPARE_SHARE = 10  # of the granules; FMA clips that have any have 0 to 14 % in 5 s, most below 8
@@ -119,7 +120,7 @@ def _decode_line_job(
     lines[coded_end:] = 0
     blocks[:] = 0
     places[:] = 0
-    places[PLACE_FIRST_SAMPLE], places[PLACE_PHASE] = job[FIRST_SAMPLE], job[PHASE]
+    places[PLACE_FIRST_SAMPLE] = 2 * job[FIRST_SAMPLE] + job[PHASE]
     frames = job[SKIPPED_FRAMES] + job[CODED_GRANULES] // GRANULES
     frame_places, main_begin = np.empty(frames + 1, np.int64), np.empty(frames + 1, np.int64)
     status = join_frames(data, job[DATA_BYTES], frame_bytes, job[CHANNELS], frame_places, main, main_begin, words)
@@ -156,7 +157,7 @@ def _decode_line_job(
             spare += 1
     for row in range(coded_end, granules):
         blocks[row] = NO_GRANULE
-    begin = (SLOTS + HISTORY) * BANDS + job[PHASE] + 2 * job[FIRST_SAMPLE]
+    begin = (SLOTS + HISTORY) * BANDS + places[PLACE_FIRST_SAMPLE]
     for edge in range(2):
         status, outside = decode_outside(
             data,
