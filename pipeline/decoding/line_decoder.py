@@ -16,10 +16,18 @@ from pipeline.decoding.buffers import buffer_pool
 from pipeline.decoding.decoder import DecodeError
 from pipeline.decoding.native_decoder import crop_length, read_span
 from pipeline.decoding.native_stream import NativeStream, native_stream
-from pipeline.mp3.native import crops as kernels, line_crops
+from pipeline.decoding.soundfile_decoder import find_remark
+from pipeline.mp3.native import crops as kernels
+from pipeline.mp3.native import line_crops
+from pipeline.mp3.native.bands import RATES_HZ
 from pipeline.mp3.native.compiled import announce_compiling
 from pipeline.mp3.native.edges import EDGE_FLOATS
+from pipeline.mp3.native.line_crops import MIN_CROP_SAMPLES
 from pipeline.mp3.native.lines import DECODED, main_words
+
+__all__ = ["HALF_RATES_HZ", "MIN_CROP_SAMPLES", "LineBatch", "decode_batch", "find_remark"]
+
+HALF_RATES_HZ = tuple(rate // 2 for rate in RATES_HZ)
 
 
 class LineBatch(NamedTuple):

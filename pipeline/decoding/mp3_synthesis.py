@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pipeline.decoding.line_batches import line_specs
 from pipeline.mp3.native import line_crops
 from pipeline.mp3.native.half_band import FIRST_SOURCE, FIRST_TARGET, HALF_BANDS, SUBBAND_WEIGHTS
 from pipeline.mp3.native.hybrid import ALIAS_CROSS, ALIAS_KEEP, SHORT, SLOTS, WINDOWS, long_matrix, short_matrix
@@ -20,7 +21,7 @@ from pipeline.mp3.native.synthesis import BANDS, HISTORY, subband_filters
 
 _NEW = 2 * SLOTS  # samples that a granule makes of a subband; the second half overlaps with the next granule's first
 _KINDS = 9  # block types, with and without mixed blocks, and NO_GRANULE
-_TF32_MASK = -(1 << 13)  # keeps what fits in a number of TensorFloat-32
+_TF32_MASK = np.int32(-(1 << 13))  # keeps what fits in a number of TensorFloat-32
 
 
 @keras.saving.register_keras_serializable(package="melstream")
@@ -41,7 +42,7 @@ class Mp3Synthesis(keras.layers.Layer):
 
     Example:
         >>> from pipeline import Mp3Synthesis, train_dataset
-        >>> train = train_dataset(paths, [0, 1, 0], crop_seconds=2.0, yields="lines")  # three MP3s
+        >>> train = train_dataset(paths, [0, 1, 0], crop_seconds=2.0, yields="lines")  # of three MP3s
         >>> synthesis = Mp3Synthesis(crop_samples=44100)
         >>> network = keras.Sequential([keras.layers.Reshape([44100, 1]), keras.layers.GlobalMaxPooling1D(),
         ...                             keras.layers.Dense(2, activation="softmax")])  # takes waveforms
@@ -81,7 +82,7 @@ class Mp3Synthesis(keras.layers.Layer):
         """Makes the waveforms.
 
         Args:
-            inputs: "lines" [batch, rows, lines of a row], of floating-point numbers, "blocks" and "places" (see `line_specs`).
+            inputs: "lines" [batch, rows, lines of a row], of floating-point numbers, "blocks" and "places" (see `line_batches`).
 
         Returns:
             float32 [batch, crop_samples].
@@ -99,12 +100,15 @@ class Mp3Synthesis(keras.layers.Layer):
         return tf.where(places[:, line_crops.PLACE_IS_WAVEFORM, tf.newaxis] > 0, samples, waveform)
 
     def compute_output_shape(self, input_shape: Mapping[str, tuple[int | None, ...]]) -> tuple[int | None, int]:
+        """Returns the shape of the waveforms."""
         return input_shape["lines"][0], self.crop_samples
 
     def compute_output_spec(self, inputs: Mapping[str, Any]) -> keras.KerasTensor:
+        """Returns their shape and type."""
         return keras.KerasTensor((inputs["lines"].shape[0], self.crop_samples), dtype="float32")
 
     def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
         return super().get_config() | {"crop_samples": self.crop_samples}
 
     def _to_subbands(self, lines: tf.Tensor, blocks: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
@@ -123,9 +127,8 @@ class Mp3Synthesis(keras.layers.Layer):
         owners = places[:, line_crops.PLACE_SPARE_ROWS :, tf.newaxis] - 1
         count = owners.shape[1]
         rank = tf.reshape(count - tf.range(count), [count, 1])
-        spare = count - tf.reduce_max(
-            tf.where(owners == tf.range(rows), rank, 0), axis=1
-        )  # [batch, granules]; count: none
+        # [batch, granules]; `count` for none, which is a row of zeros behind the spare ones.
+        spare = count - tf.reduce_max(tf.where(owners == tf.range(rows), rank, 0), axis=1)
         new = new[:, :rows] + tf.gather(tf.pad(new[:, rows:], [[0, 0], [0, 1], [0, 0], [0, 0]]), spare, batch_dims=1)
         subbands = new[:, 1:, :, :SLOTS] + new[:, :-1, :, SLOTS:]
         is_coded = blocks[:, 1:rows] != line_crops.NO_GRANULE
@@ -144,20 +147,6 @@ class Mp3Synthesis(keras.layers.Layer):
         return tf.reshape(made, [-1, (slots - HISTORY) * BANDS])
 
 
-def line_specs(crop_samples: int) -> dict[str, tf.TensorSpec]:
-    """Returns the names, shapes and types of a batch of lines.
-
-    Args:
-        crop_samples: length of a crop.
-    """
-    rows, spare = line_crops.all_rows(crop_samples), line_crops.spare_rows(crop_samples)
-    return {
-        "lines": tf.TensorSpec([None, rows, line_crops.LINES_OF_ROW], tf.float32),
-        "blocks": tf.TensorSpec([None, rows - 1], tf.int8),
-        "places": tf.TensorSpec([None, line_crops.PLACE_SPARE_ROWS + spare], tf.int32),
-    }
-
-
 def _factors(values: tf.Tensor, table: np.ndarray) -> tuple[tf.Tensor, np.ndarray]:
     """Returns what to multiply instead of values [..., inputs] and a table [..., inputs, outputs], for a product of full precision.
 
@@ -166,7 +155,8 @@ def _factors(values: tf.Tensor, table: np.ndarray) -> tuple[tf.Tensor, np.ndarra
     """
     if not _rounds_factors():
         return values, table
-    high, table_high = _rounded(values), np.asarray(_rounded(tf.constant(table)))
+    high = tf.bitcast(tf.bitwise.bitwise_and(tf.bitcast(values, tf.int32), _TF32_MASK), tf.float32)
+    table_high = (np.ascontiguousarray(table).view(np.int32) & _TF32_MASK).view(np.float32)
     return (
         tf.concat([values - high, high, high], axis=-1),
         np.concatenate([table_high, table - table_high, table_high], axis=-2),
@@ -175,10 +165,6 @@ def _factors(values: tf.Tensor, table: np.ndarray) -> tuple[tf.Tensor, np.ndarra
 
 def _rounds_factors() -> bool:
     return bool(tf.config.list_physical_devices("GPU")) and tf.config.experimental.tensor_float_32_execution_enabled()
-
-
-def _rounded(values: tf.Tensor) -> tf.Tensor:
-    return tf.bitcast(tf.bitwise.bitwise_and(tf.bitcast(values, tf.int32), _TF32_MASK), tf.float32)
 
 
 def _mirrored_tables() -> tuple[np.ndarray, ...]:

@@ -8,7 +8,11 @@ from pipeline.decoding.decoder import Decoder
 from pipeline.decoding.tfio_package import require_tensorflow_io
 
 DECODERS: dict[str, Decoder] = {
-    "auto": Decoder("auto_decoder", "MP3s by kernels of our own, three times as fast, all else by soundfile"),
+    "auto": Decoder(
+        "auto_decoder",
+        "MP3s by kernels of our own, three times as fast, all else by soundfile",
+        line_module="line_decoder",
+    ),
     "soundfile": Decoder("soundfile_decoder", "libsndfile and soxr: every format"),
     "tfio": Decoder(
         "tfio_decoder",

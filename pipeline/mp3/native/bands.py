@@ -23,6 +23,7 @@ _WIDTHS = {
         (4, 4, 4, 4, 6, 8, 12, 16, 20, 26, 34, 42, 12),
     ),
 }
+RATES_HZ = tuple(sorted(_WIDTHS))
 
 
 @functools.cache
