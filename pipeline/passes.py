@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from pipeline.clip_lists import ClipList
-from pipeline.decoding.batches import Batch, OnRemark, decoded_batches, path_table
+from pipeline.decoding.batches import Batch, decoded_batches, path_table
 from pipeline.decoding.line_batches import line_batches, line_specs
 from pipeline.failed_examples import at_least_one, drop_failures, not_empty
 from pipeline.ledgered import LedgeredDataset, without_autotuning
@@ -26,8 +26,8 @@ _LINE_TENSORS = ("lines", "blocks", "places")
 # is no example.
 _NO_CLIP_SECONDS = 30
 
-# A function that has batches decoded elsewhere. Its arguments are a dataset of (step, *batch), which consists of graph ops
-# alone, and a function that decodes the batch of a step in this process. It returns a dataset of all batches in order.
+# A function that has batches decoded elsewhere. Its arguments are a dataset of (step, *batch), which runs in any process that
+# has called `pipeline.decoding.batches.serve_batches`, and a function that decodes the batch of a step in this process. It returns a dataset of all batches in order.
 Delivery = Callable[[tf.data.Dataset, Callable[[int], Batch]], tf.data.Dataset]
 
 
@@ -60,11 +60,12 @@ class Decoding:
             crops = [tf.zeros([0, self.crop_samples or _NO_CLIP_SECONDS * self.sample_rate_hz])]
         return *crops, tf.zeros([0], tf.int64)
 
-    def decode(self, crops: tf.data.Dataset, table: tf.Tensor, batch_size: int, on_remark: OnRemark) -> tf.data.Dataset:
+    def decode(self, crops: tf.data.Dataset, table: tf.Tensor, batch_size: int, portable: bool) -> tf.data.Dataset:
         """Decodes crops to batches of so many, as `decoded_batches` or `line_batches` describes them."""
-        decode = line_batches if self.yields == "lines" else decoded_batches
         rate_and_size = self.sample_rate_hz, self.crop_samples, batch_size
-        return decode(crops, table, *rate_and_size, self.decoder, self.workers, on_remark)
+        if self.yields == "lines":
+            return line_batches(crops, table, *rate_and_size, self.decoder, self.workers)
+        return decoded_batches(crops, table, *rate_and_size, self.decoder, self.workers, portable=portable)
 
     def keep_empty(self, batches: tf.data.Dataset) -> tf.data.Dataset:
         """Gives batches (waveform or lines, row) without examples the usual length."""
@@ -188,7 +189,7 @@ class SinglePass:
         return self.order.draw(batch * batch_size + size * part // parts + own_place % self._own_size)
 
     def _decode(self, crops: tf.data.Dataset) -> tf.data.Dataset:
-        return self.decoding.decode(crops, self.table, self._own_size, self.clips.ledger.remark)
+        return self.decoding.decode(crops, self.table, self._own_size, portable=self.delivery is not None)
 
     def _decode_step(self, step: tf.Tensor) -> Batch:
         first = (self.first_step + step) * self._own_size

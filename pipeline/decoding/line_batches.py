@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pipeline.decoding.batches import OnRemark
 from pipeline.decoding.registry import get_decoder
 
 
@@ -38,36 +37,36 @@ def line_batches(
     batch_size: int,
     decoder: str,
     workers: int,
-    on_remark: OnRemark,
 ) -> tf.data.Dataset:
     """Decodes crops to batches of lines, as `batches.decoded_batches` does to waveforms.
 
     Args:
-        crops, table, sample_rate_hz, batch_size, workers, on_remark: as there.
+        crops, table, sample_rate_hz, batch_size, workers: as there.
         crop_samples: length of a crop, at least `line_crops.MIN_CROP_SAMPLES`.
         decoder: name in the registry of one that decodes to lines.
 
     Returns:
-        A dataset of (lines, blocks, places, row int64 [batch], error string [batch]), the first three as `line_specs` has them.
+        A dataset of (lines, blocks, places, row int64 [batch], error string [batch], remark string [batch]), the first three as
+        `line_specs` has them.
     """
     module: Any = get_decoder(decoder).load_lines()
+    module.prepare()
     specs = line_specs(crop_samples).values()
 
     def decode(encoded_paths: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, ...]:
         paths = [os.fsdecode(path) for path in encoded_paths]
         batch, errors = module.decode_batch(paths, sample_rate_hz, crop_samples, [float(place) for place in positions])
-        for path in dict.fromkeys(paths):
-            if remark := module.find_remark(path):
-                on_remark(path, remark)
-        # A reason may name the file, whose name need not be text.
+        remarks = {path: module.find_remark(path) for path in dict.fromkeys(paths)}
+        # Both may name the file, whose name need not be text.
         reasons = [b"" if error is None else str(error).encode(errors="surrogateescape") for error in errors]
-        return *batch, np.array(reasons, object)
+        texts = [remarks[path].encode(errors="surrogateescape") for path in paths]
+        return *batch, np.array(reasons, object), np.array(texts, object)
 
     def decode_batch(row: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        types = [*(spec.dtype for spec in specs), tf.string]
+        types = [*(spec.dtype for spec in specs), tf.string, tf.string]
         # Declared stateless, as in `batches`.
-        *tensors, error = tf.numpy_function(decode, [tf.gather(table, row), position], types, stateful=False)
+        *tensors, error, remark = tf.numpy_function(decode, [tf.gather(table, row), position], types, stateful=False)
         shaped = [tf.ensure_shape(tensor, spec.shape) for tensor, spec in zip(tensors, specs, strict=True)]
-        return *shaped, row, tf.ensure_shape(error, [None])
+        return *shaped, row, tf.ensure_shape(error, [None]), tf.ensure_shape(remark, [None])
 
     return crops.batch(batch_size).map(decode_batch, num_parallel_calls=workers)

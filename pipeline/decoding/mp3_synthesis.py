@@ -14,10 +14,10 @@ import tensorflow as tf
 
 from pipeline.decoding.line_batches import line_specs
 from pipeline.mp3.native import line_crops
-from pipeline.mp3.native.half_band import FIRST_SOURCE, FIRST_TARGET, HALF_BANDS, SUBBAND_WEIGHTS
+from pipeline.mp3.native.half_band import FIRST_SOURCE, FIRST_TARGET, SUBBAND_WEIGHTS
 from pipeline.mp3.native.hybrid import ALIAS_CROSS, ALIAS_KEEP, SHORT, SLOTS, WINDOWS, long_matrix, short_matrix
 from pipeline.mp3.native.lines import MIXED
-from pipeline.mp3.native.synthesis import BANDS, HISTORY, subband_filters
+from pipeline.mp3.native.synthesis import BANDS, HALF_BANDS, HISTORY, subband_filters
 
 _NEW = 2 * SLOTS  # samples that a granule makes of a subband; the second half overlaps with the next granule's first
 _KINDS = 9  # block types, with and without mixed blocks, and NO_GRANULE

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.mp3.native.compiled import float_kernel
-from pipeline.mp3.native.synthesis import BANDS, TAPS, subband_filters
+from pipeline.mp3.native.compiled import kernel
+from pipeline.mp3.native.synthesis import BANDS, HALF_BANDS, TAPS, subband_filters
 
-HALF_BANDS = 16
 REACH = 9  # slots before and after
 _SOURCES, _TARGETS = (14, 15), (13, 14, 15)
 FIRST_SOURCE, FIRST_TARGET = _SOURCES[0], _TARGETS[0]
@@ -53,7 +52,7 @@ def _subband_filters() -> np.ndarray:
 SUBBAND_WEIGHTS = _subband_filters()
 
 
-@float_kernel
+@kernel
 def filter_subbands(subbands):
     """Applies the filter in place, as if zeros stood before the first slot and behind the last.
 

@@ -35,10 +35,9 @@ from pipeline.mp3.native.crops import (
     plan_span,
 )
 from pipeline.mp3.native.edges import EDGE_FLOATS, HALF_TAPS, decode_outside, subtract_before, subtract_behind
-from pipeline.mp3.native.half_band import HALF_BANDS
 from pipeline.mp3.native.hybrid import SLOTS
 from pipeline.mp3.native.lines import DECODED, GRANULES, SAMPLES_TOO_LARGE, decode_lines, join_frames
-from pipeline.mp3.native.synthesis import BANDS, HISTORY
+from pipeline.mp3.native.synthesis import BANDS, HALF_BANDS, HISTORY
 
 LINES_OF_ROW = SLOTS * HALF_BANDS
 EDGE_SAMPLES = HALF_TAPS // 2 + 1  # at each end, that a filter which reaches over it changes
