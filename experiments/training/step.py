@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ from experiments.training.hosts import Cluster
 from pipeline.decoding.line_batches import line_specs
 
 # What a batch holds of its crops: waveforms [batch, samples], or what `Mp3Synthesis` makes them of.
-Crops = tf.Tensor | Mapping[str, tf.Tensor]
+Crops: TypeAlias = "tf.Tensor | Mapping[str, tf.Tensor]"
 # (crops, targets as `Catalog.targets` has them), of which a host passes its part
 #   -> (mean cross-entropy, sum of the accuracies, number of examples) of the whole batch
 TrainStep = Callable[[Crops, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
@@ -68,7 +68,7 @@ def make_train_step(
         examples = replica.all_reduce("SUM", tf.cast(own, tf.float32))
         if cluster.replicas > 1:
             crops, labels = tf.nest.map_structure(with_stand_in, (crops, labels))
-        waveform = synthesis.call(crops) if isinstance(crops, Mapping) else crops
+        waveform = synthesis.call(crops) if synthesis and isinstance(crops, Mapping) else crops
         truth = tf.cast(labels, tf.float32) if settings.multi_label else tf.one_hot(labels, num_classes)
         # Every copy has draws of its own.
         draw = model.optimizer.iterations.value * cluster.replicas + tf.cast(number, tf.int64)
