@@ -232,6 +232,13 @@ class Settings:
         minimum=0,
         limit=MAX_WORKERS,
     )
+    decode_on_device: bool = setting(
+        False,
+        "training",
+        "Decode the MP3s of training only as far as the lines of their spectrum, and make the waveforms in the training step: for "
+        "GPUs that wait for data; on CPUs it is slower. For files of twice --sample_rate_hz; others are decoded as ever. "
+        "Waveforms are the same within 1e-5.",
+    )
     data_service: str = setting(
         "",
         "training",

@@ -25,6 +25,7 @@ from typing import Any
 _MODULES = {
     "DecodeError": "pipeline.decoding",
     "FailureLedger": "pipeline.failures",
+    "Mp3Synthesis": "pipeline.decoding.mp3_synthesis",
     "audio_dataset_from_directory": "pipeline.directory",
     "decode_crop": "pipeline.decoding",
     "eval_dataset": "pipeline.dataset",

@@ -15,12 +15,12 @@ import tensorflow as tf
 
 from pipeline.clip_lists import Clips, list_clips
 from pipeline.decoding.batches import count_windows, decoded_batches, path_table, serve_batches, window_crops
-from pipeline.decoding.registry import DEFAULT_DECODER, MAX_WORKERS, get_decoder
+from pipeline.decoding.registry import DECODERS, DEFAULT_DECODER, MAX_WORKERS, get_decoder
 from pipeline.failed_examples import drop_failures, not_empty
 from pipeline.failures import FailureLedger
 from pipeline.ledgered import LedgeredDataset, without_autotuning
 from pipeline.order import Order
-from pipeline.passes import BUFFER_BATCHES, Decoding, Delivery, SinglePass, all_passes, column_adder, fill_up
+from pipeline.passes import BUFFER_BATCHES, YIELDS, Decoding, Delivery, SinglePass, all_passes, column_adder, fill_up
 from pipeline.windows import MAX_CROP_SECONDS
 
 
@@ -44,6 +44,7 @@ def train_dataset(
     first_step: int = 0,
     shard: tuple[int, int] = (0, 1),
     keep_empty: bool = False,
+    yields: str = "waveforms",
 ) -> LedgeredDataset:
     """Makes shuffled passes over random crops of every clip, for `model.fit` or a loop of one's own.
 
@@ -109,6 +110,13 @@ def train_dataset(
     """
     clips = list_clips(data, class_indices, ledger, sample_weight, needs_targets=True)
     decoding = make_decoding(sample_rate_hz, crop_seconds, batch_size, decoder, decode_workers)
+    if yields not in YIELDS:
+        raise ValueError(f"expected yields as one of {', '.join(YIELDS)}, received {yields!r}")
+    if yields == "lines":
+        check_lines(sample_rate_hz, crop_seconds, decoder)
+        decoding = dataclasses.replace(decoding, yields=yields)
+    if yields == "lines" and delivery:
+        raise ValueError("expected no delivery with lines, received one; leave one of both out")
     if delivery and not get_decoder(decoder).is_graph_native:
         serve_batches(decoding.workers)  # this process decodes what is not delivered
     if batch_size % shard[1]:
@@ -222,6 +230,26 @@ def make_decoding(
         decoder=decoder,
         workers=decode_workers or default_workers(),
     )
+
+
+def check_lines(sample_rate_hz: int, crop_seconds: float, decoder: str) -> None:
+    """Checks that training data with these settings can be had as lines.
+
+    Raises:
+        ValueError: the decoder decodes to waveforms alone, no MP3 that it takes has twice the rate, or crops are whole clips or
+            too short.
+    """
+    if not get_decoder(decoder).line_module:
+        choices = " or ".join(name for name, known in DECODERS.items() if known.line_module)
+        raise ValueError(f"expected decoder {choices} for lines of MP3s, received {decoder!r}")
+    module = DECODERS[decoder].load_lines()
+    if sample_rate_hz not in module.HALF_RATES_HZ:
+        rates = ", ".join(map(str, module.HALF_RATES_HZ))
+        raise ValueError(f"expected sample_rate_hz as half of an MP3's ({rates}) for lines, received {sample_rate_hz}")
+    if crop_seconds * sample_rate_hz < module.MIN_CROP_SAMPLES:
+        found = f"{crop_seconds:g}" if crop_seconds else "0, whole clips"
+        shortest = module.MIN_CROP_SAMPLES / sample_rate_hz
+        raise ValueError(f"expected crop_seconds of at least {shortest:.3f} for lines, received {found}")
 
 
 def default_workers() -> int:

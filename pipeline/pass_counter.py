@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -49,14 +50,14 @@ def count_passes(
     def number_batches(number: tf.Tensor) -> tf.data.Dataset:
         return make_pass(number).enumerate(1).map(lambda place, batch: (number, place, batch))
 
-    def count(number: tf.Tensor, place: tf.Tensor, batch: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
+    def count(number: tf.Tensor, place: tf.Tensor, batch: tuple[Any, ...]) -> tuple[Any, ...]:
         finished = tf.cond(
             tf.equal(place, batches),
             lambda: tf.numpy_function(counter.finish, [number], tf.int64),
             lambda: tf.identity(number),
         )
         with tf.control_dependencies([finished]):
-            return tuple(tf.identity(tensor) for tensor in batch)
+            return tf.nest.map_structure(tf.identity, batch)
 
     numbers = tf.data.Dataset.from_tensors(0).map(
         lambda _: tf.ensure_shape(tf.numpy_function(counter.read, [], tf.int64), [])

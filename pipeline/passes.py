@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import tensorflow as tf
 
 from pipeline.clip_lists import ClipList
 from pipeline.decoding.batches import Batch, decoded_batches, path_table
+from pipeline.decoding.line_batches import line_batches, line_specs
 from pipeline.failed_examples import at_least_one, drop_failures, not_empty
 from pipeline.ledgered import LedgeredDataset, without_autotuning
 from pipeline.order import Order
@@ -17,6 +19,9 @@ from pipeline.pass_counter import count_passes
 from pipeline.storage.read_ahead_ops import read_groups_ahead
 
 BUFFER_BATCHES = 2  # decoded ahead of the training step
+YIELDS = ("waveforms", "lines")
+# The names of the tensors that lines consist of, as `decoding.line_batches` makes them.
+_LINE_TENSORS = ("lines", "blocks", "places")
 # What stands for the length of whole clips where there is none: a network may require a minimum of samples even where there
 # is no example.
 _NO_CLIP_SECONDS = 30
@@ -36,6 +41,7 @@ class Decoding:
         batch_size: crops a batch.
         decoder: name in `pipeline.decoding.registry`.
         workers: parallel decodes.
+        yields: one of `YIELDS`: what batches hold of each crop, its waveform or its lines (see `decoding.line_batches`).
     """
 
     sample_rate_hz: int
@@ -43,14 +49,26 @@ class Decoding:
     batch_size: int
     decoder: str
     workers: int
+    yields: str = YIELDS[0]
 
-    def nothing(self) -> tuple[tf.Tensor, tf.Tensor]:
+    def nothing(self) -> tuple[tf.Tensor, ...]:
         """Returns a batch without examples."""
-        samples = self.crop_samples or _NO_CLIP_SECONDS * self.sample_rate_hz
-        return tf.zeros([0, samples]), tf.zeros([0], tf.int64)
+        if self.yields == "lines":
+            specs = line_specs(self.crop_samples).values()
+            crops = [tf.zeros([0, *spec.shape[1:]], spec.dtype) for spec in specs]
+        else:
+            crops = [tf.zeros([0, self.crop_samples or _NO_CLIP_SECONDS * self.sample_rate_hz])]
+        return *crops, tf.zeros([0], tf.int64)
+
+    def decode(self, crops: tf.data.Dataset, table: tf.Tensor, batch_size: int, portable: bool) -> tf.data.Dataset:
+        """Decodes crops to batches of so many, as `decoded_batches` or `line_batches` describes them."""
+        rate_and_size = self.sample_rate_hz, self.crop_samples, batch_size
+        if self.yields == "lines":
+            return line_batches(crops, table, *rate_and_size, self.decoder, self.workers)
+        return decoded_batches(crops, table, *rate_and_size, self.decoder, self.workers, portable=portable)
 
     def keep_empty(self, batches: tf.data.Dataset) -> tf.data.Dataset:
-        """Gives batches (waveform, row) without examples the usual length."""
+        """Gives batches (waveform or lines, row) without examples the usual length."""
         nothing = self.nothing()
         return batches.map(lambda *batch: tf.cond(not_empty(*batch), lambda: batch, lambda: nothing))
 
@@ -171,11 +189,7 @@ class SinglePass:
         return self.order.draw(batch * batch_size + size * part // parts + own_place % self._own_size)
 
     def _decode(self, crops: tf.data.Dataset) -> tf.data.Dataset:
-        settings = self.decoding
-        rate_and_size = settings.sample_rate_hz, settings.crop_samples, self._own_size
-        return decoded_batches(
-            crops, self.table, *rate_and_size, settings.decoder, settings.workers, portable=self.delivery is not None
-        )
+        return self.decoding.decode(crops, self.table, self._own_size, portable=self.delivery is not None)
 
     def _decode_step(self, step: tf.Tensor) -> Batch:
         first = (self.first_step + step) * self._own_size
@@ -191,12 +205,15 @@ def column_adder(clips: ClipList, with_rows: bool = False) -> Callable[..., tupl
         with_rows: whether the row stays, as the last.
 
     Returns:
-        A function of a batch (waveform, row) that returns (waveform, *columns).
+        A function of a batch (waveform, row) that returns (waveform, *columns); of lines (lines, blocks, places, row) it makes
+        one dictionary in the waveform's place.
     """
     tables = [tf.constant(column) for column in clips.columns]
 
-    def add(waveform: tf.Tensor, row: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        return waveform, *(tf.gather(table, row) for table in tables), *([row] if with_rows else [])
+    def add(*batch: tf.Tensor) -> tuple[Any, ...]:
+        *crops, row = batch
+        example = crops[0] if len(crops) == 1 else dict(zip(_LINE_TENSORS, crops, strict=True))
+        return example, *(tf.gather(table, row) for table in tables), *([row] if with_rows else [])
 
     return add
 

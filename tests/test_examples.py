@@ -26,6 +26,7 @@ LIBRARY = {
     "pipeline.catalogs.fma": ("load_fma",),
     "pipeline.catalogs.records": ("load_records",),
     "pipeline.dataset": ("train_dataset", "eval_dataset"),
+    "pipeline.decoding.mp3_synthesis": ("Mp3Synthesis",),
     "pipeline.directory": ("audio_dataset_from_directory",),
     "pipeline.failures": ("FailureLedger",),
     "pipeline.decoding.soundfile_decoder": ("decode_crop", "read_info"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
@@ -11,9 +12,12 @@ from experiments import console
 from experiments.builders.balance import oversampled
 from experiments.settings import Settings
 from pipeline.catalogs.catalog import Catalog
-from pipeline.dataset import train_dataset
+from pipeline.dataset import check_lines, train_dataset
 from pipeline.failures import FailureLedger
 from pipeline.service.client import check_service, service_delivery
+
+if TYPE_CHECKING:
+    from pipeline.decoding.mp3_synthesis import Mp3Synthesis
 
 
 def check_data_service(settings: Settings) -> None:
@@ -24,6 +28,34 @@ def check_data_service(settings: Settings) -> None:
     """
     if settings.data_service:
         check_service(settings.data_service)
+
+
+def check_decode_on_device(settings: Settings) -> None:
+    """Checks that training crops can be decoded on the device, if the settings say so.
+
+    Raises:
+        ValueError: other settings are against it.
+    """
+    if not settings.decode_on_device:
+        return
+    remedy = "; choose another one, or leave --decode_on_device out"
+    if settings.data_service:
+        raise ValueError(
+            f"expected no --data_service with --decode_on_device, received {settings.data_service}{remedy}"
+        )
+    try:
+        check_lines(settings.sample_rate_hz, settings.crop_seconds, settings.decoder)
+    except ValueError as error:
+        raise ValueError(f"{error}{remedy}") from None
+
+
+def make_synthesis(settings: Settings) -> Mp3Synthesis | None:
+    """Makes the layer that the training step begins with where `decode_on_device` is set; None elsewhere."""
+    if not settings.decode_on_device:
+        return None
+    from pipeline.decoding.mp3_synthesis import Mp3Synthesis
+
+    return Mp3Synthesis(round(settings.crop_seconds * settings.sample_rate_hz))
 
 
 def training_stream(
@@ -45,7 +77,7 @@ def training_stream(
         shard: (i, n) for the i-th of n equal parts of each batch.
 
     Returns:
-        A dataset of (waveform float32 [batch, samples], targets int32 as `Catalog.targets` has them), where a batch of
+        A dataset of (waveform float32 [batch, samples], or with `decode_on_device` what `Mp3Synthesis` takes, targets int32 as `Catalog.targets` has them), where a batch of
         which nothing could be decoded has no examples, and the number of batches in the whole epoch.
     """
     tracks = catalog.split("training")
@@ -72,5 +104,6 @@ def training_stream(
         first_step=first_step,
         shard=shard,
         keep_empty=True,
+        yields="lines" if settings.decode_on_device else "waveforms",
     )
     return dataset, math.ceil(len(tracks) * settings.crops_per_clip / settings.batch_size)

@@ -73,6 +73,11 @@ def train_baseline(settings: Settings, output_dir: str | Path) -> dict:
     if settings.model not in BASELINES:
         raise ValueError(f"expected a baseline, received {settings.model!r}; choose one of: {', '.join(BASELINES)}")
     require_one_label(settings, "the baselines")
+    if settings.decode_on_device:
+        raise ValueError(
+            f"expected a network with --decode_on_device, received {settings.model}, which has no training step; leave "
+            "--decode_on_device out"
+        )
     run = Run(output_dir)
     catalog, ledger = prepare(settings)
     if len(catalog.labels) < 2:

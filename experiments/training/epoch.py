@@ -60,12 +60,12 @@ def train_epoch(
     begin = asked - sums.seconds
     title = f"epoch {epoch + 1}/{settings.epochs}"
     with progress(None, steps, title, initial=sums.steps, leave=False, unit="step") as bar:
-        for waveform, labels in iterate(dataset, ledger):
+        for crops, labels in iterate(dataset, ledger):
             sums.wait_seconds += time.perf_counter() - asked
             sums.steps += 1
             # One of several hosts takes part even without an example: the others may have some.
-            if len(waveform) or cluster.count > 1:
-                results.append(train_step(waveform, labels))
+            if len(labels) or cluster.count > 1:
+                results.append(train_step(crops, labels))
             # A GPU computes behind the caller's back: looking one step back lets it go on.
             if len(results) > 1:
                 loss = _add(results.popleft(), sums, epoch, settings)

@@ -16,7 +16,7 @@ from experiments.builders.augmentation import batch_augmentation
 from experiments.builders.data import prepare
 from experiments.builders.model import build_model
 from experiments.builders.objective import balance_weights
-from experiments.builders.training_data import check_data_service
+from experiments.builders.training_data import check_data_service, check_decode_on_device
 from experiments.evaluation.evaluation import score_split, write_evaluation
 from experiments.evaluation.multi_label import best_thresholds
 from experiments.evaluation.splits import SplitPredictions, make_predict_function, predict_split
@@ -120,6 +120,7 @@ def _check(settings: Settings, cluster: Cluster) -> None:
     """Refuses settings that do not fit together, or not the cluster, before anything is read or written."""
     get_network(settings.model)
     batch_augmentation(settings)
+    check_decode_on_device(settings)
     if settings.batch_size % cluster.replicas:
         raise ValueError(
             f"expected --batch_size as a multiple of the {cluster.replicas} copies of the model, received "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -10,13 +11,17 @@ import tensorflow as tf
 
 from experiments.builders.augmentation import batch_augmentation
 from experiments.builders.objective import make_objective
+from experiments.builders.training_data import make_synthesis
 from experiments.settings import Settings
 from experiments.training.examples import examples_of_step, with_stand_in
 from experiments.training.hosts import Cluster
+from pipeline.decoding.line_batches import line_specs
 
-# (waveform [batch, samples], targets as `Catalog.targets` has them), of which a host passes its part
+# What a batch holds of its crops: waveforms [batch, samples], or what `Mp3Synthesis` makes them of.
+Crops: TypeAlias = "tf.Tensor | Mapping[str, tf.Tensor]"
+# (crops, targets as `Catalog.targets` has them), of which a host passes its part
 #   -> (mean cross-entropy, sum of the accuracies, number of examples) of the whole batch
-TrainStep = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
+TrainStep = Callable[[Crops, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
 
 
 def set_up_tensorflow(settings: Settings) -> None:
@@ -40,6 +45,8 @@ def make_train_step(
     With several copies of the model, each takes an equal part of its host's batch, and gradients are summed: what is
     minimised is the mean over the examples of all. A copy without any example takes part with a stand-in (`examples.py`).
 
+    With `decode_on_device` the step takes lines, and waveforms too.
+
     Args:
         model: from `build_model`.
         settings: of the run.
@@ -51,15 +58,17 @@ def make_train_step(
     num_classes = model.output_shape[-1]
     crop_samples = round(settings.crop_seconds * settings.sample_rate_hz) or None
     cluster = cluster or Cluster()
+    synthesis = make_synthesis(settings)
 
-    def replica_step(waveform: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def replica_step(crops: Crops, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         replica = tf.distribute.get_replica_context()
         number = replica.replica_id_in_sync_group
-        waveform, labels = _part((waveform, labels), number % cluster.local_replicas, cluster.local_replicas)
+        crops, labels = _part((crops, labels), number % cluster.local_replicas, cluster.local_replicas)
         own = tf.shape(labels)[0]
         examples = replica.all_reduce("SUM", tf.cast(own, tf.float32))
         if cluster.replicas > 1:
-            waveform, labels = with_stand_in(waveform), with_stand_in(labels)
+            crops, labels = tf.nest.map_structure(with_stand_in, (crops, labels))
+        waveform = synthesis.call(crops) if synthesis and isinstance(crops, Mapping) else crops
         truth = tf.cast(labels, tf.float32) if settings.multi_label else tf.one_hot(labels, num_classes)
         # Every copy has draws of its own.
         draw = model.optimizer.iterations.value * cluster.replicas + tf.cast(number, tf.int64)
@@ -75,23 +84,25 @@ def make_train_step(
         total_loss, correct = tf.unstack(replica.all_reduce("SUM", sums))
         return tf.math.divide_no_nan(total_loss, examples), correct, examples
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None, crop_samples], tf.float32),
-            tf.TensorSpec([None, num_classes] if settings.multi_label else [None], tf.int32),
-        ],
-        jit_compile=settings.jit_compile,
-    )
-    def step(waveform: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        results = cluster.strategy.run(replica_step, [waveform, labels])
+    def step(crops: Crops, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        results = cluster.strategy.run(replica_step, [crops, labels])
         return tuple(cluster.first_replica(result) for result in results)
 
-    return step
+    def compile_for(crops: Any) -> TrainStep:
+        labels = tf.TensorSpec([None, num_classes] if settings.multi_label else [None], tf.int32)
+        return tf.function(step, input_signature=[crops, labels], jit_compile=settings.jit_compile)
+
+    on_waveforms = compile_for(tf.TensorSpec([None, crop_samples], tf.float32))
+    if synthesis is None:
+        return on_waveforms
+    on_lines = compile_for(line_specs(synthesis.crop_samples))
+    return lambda crops, labels: (on_lines if isinstance(crops, Mapping) else on_waveforms)(crops, labels)
 
 
-def _part(tensors: tuple[tf.Tensor, ...], index: tf.Tensor | int, parts: int) -> tuple[tf.Tensor, ...]:
-    """The index-th of so many nearly equal parts of each tensor's rows."""
+def _part(tensors: Any, index: tf.Tensor | int, parts: int) -> Any:
+    """The index-th of so many nearly equal parts of the rows of each of several tensors, in any structure."""
     if parts == 1:
         return tensors
-    rows = tf.shape(tensors[0])[0]
-    return tuple(tensor[rows * index // parts : rows * (index + 1) // parts] for tensor in tensors)
+    rows = tf.shape(tf.nest.flatten(tensors)[0])[0]
+    begin, end = rows * index // parts, rows * (index + 1) // parts
+    return tf.nest.map_structure(lambda tensor: tensor[begin:end], tensors)

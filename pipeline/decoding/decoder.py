@@ -99,6 +99,7 @@ class Decoder:
         check_package: raises ValueError if a package that the decoder requires is not installed. It imports neither the
             package nor TensorFlow. May be called with two texts for the message: what the decoder is required for, and
             what does without it.
+        line_module: name of the module that decodes as far as the lines which `Mp3Synthesis` takes; "" if there is none.
     """
 
     module: str
@@ -106,6 +107,7 @@ class Decoder:
     is_graph_native: bool = False
     is_compiled: bool = False
     check_package: Callable[..., None] = lambda *_: None
+    line_module: str = ""
 
     def load(self) -> Any:
         """Imports the decoder's module, which may take seconds, and returns it."""
@@ -116,6 +118,16 @@ class Decoder:
         module = self.load()
         getattr(module, "prepare", lambda: None)()
         return module
+
+    def load_lines(self) -> Any:
+        """Imports and returns the module that decodes to lines.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if not self.line_module:
+            raise ValueError(f"expected a decoder that decodes to lines, received {self.module}")
+        return _load(self.line_module)
 
 
 @functools.cache  # AutoGraph, which warns of imports that it cannot convert, does not look into a cached function

@@ -85,7 +85,7 @@ def find_doubts(stream: NativeStream) -> tuple[int, list[str]]:
     with buffer_pool.borrow() as buffers:
         for place in range(0, stream.samples, _MAX_PIECE_SAMPLES):
             count = min(_MAX_PIECE_SAMPLES, stream.samples - place)
-            piece = _read(stream, place, count, count, False)
+            piece = read_span(stream, place, count, count, False)
             statuses = [(0, FRAMES_MISSING)]
             if piece is not None:
                 statuses = list(_run([(stream, *piece)], False, buffers.array("full rate", 1, count), buffers))
@@ -128,7 +128,7 @@ def _decode(
         for place in range(0, length, _MAX_PIECE_SAMPLES):
             count = min(_MAX_PIECE_SAMPLES, length - place)
             passed = place * (2 if is_half_rate else 1)
-            piece = _read(stream, start + passed, wanted - passed, count, is_half_rate)
+            piece = read_span(stream, start + passed, wanted - passed, count, is_half_rate)
             if piece is None:
                 yield row, FRAMES_MISSING
                 continue
@@ -145,7 +145,7 @@ def _decode(
         yield from _run(pieces, is_half_rate, batch, buffers, last_stage)
 
 
-def _read(
+def read_span(
     stream: NativeStream, start: int, left: int, count: int, is_half_rate: bool
 ) -> tuple[bytes, np.ndarray] | None:
     """Reads the frames of a span and makes its job; returns None where the frames are not there.
@@ -200,9 +200,9 @@ def _run(
     kernels.decode_jobs(
         data,
         jobs,
-        _rows([stream.frame_bytes for stream, _, _ in pieces], 256),
-        _rows([stream.long_edges for stream, _, _ in pieces], LONG_BANDS + 1),
-        _rows([stream.short_edges for stream, _, _ in pieces], SHORT_BANDS + 1),
+        rows_of([stream.frame_bytes for stream, _, _ in pieces], 256),
+        rows_of([stream.long_edges for stream, _, _ in pieces], LONG_BANDS + 1),
+        rows_of([stream.short_edges for stream, _, _ in pieces], SHORT_BANDS + 1),
         is_half_rate,
         buffers.array("work", kernels.work_floats(granules, is_half_rate), 1)[:, 0],
         buffers.array("main", words, 1)[:, 0].view(np.uint8),
@@ -216,5 +216,6 @@ def _run(
         yield int(job[kernels.ROW]), int(result)
 
 
-def _rows(rows: list[np.ndarray], length: int) -> np.ndarray:
+def rows_of(rows: list[np.ndarray], length: int) -> np.ndarray:
+    """Returns the tables of several streams as one, which may be empty."""
     return np.array(rows, np.int32).reshape(len(rows), length)

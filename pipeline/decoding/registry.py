@@ -9,7 +9,10 @@ from pipeline.decoding.tfio_package import require_tensorflow_io
 
 DECODERS: dict[str, Decoder] = {
     "auto": Decoder(
-        "auto_decoder", "MP3s by kernels of our own, three times as fast, all else by soundfile", is_compiled=True
+        "auto_decoder",
+        "MP3s by kernels of our own, three times as fast, all else by soundfile",
+        is_compiled=True,
+        line_module="line_decoder",
     ),
     "soundfile": Decoder("soundfile_decoder", "libsndfile and soxr: every format"),
     "tfio": Decoder(

@@ -37,6 +37,7 @@ _WIDTHS = {
         (8, 8, 8, 12, 16, 20, 24, 28, 36, 2, 2, 2, 26),
     ),
 }
+RATES_HZ = tuple(sorted(_WIDTHS))
 
 
 @functools.cache

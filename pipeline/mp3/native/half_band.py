@@ -11,11 +11,11 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.mp3.native.compiled import kernel
-from pipeline.mp3.native.synthesis import BANDS, TAPS, window
+from pipeline.mp3.native.synthesis import BANDS, HALF_BANDS, TAPS, subband_filters
 
 REACH = 9  # slots before and after
 _SOURCES, _TARGETS = (14, 15), (13, 14, 15)
-_FIRST_SOURCE, _FIRST_TARGET = _SOURCES[0], _TARGETS[0]
+FIRST_SOURCE, FIRST_TARGET = _SOURCES[0], _TARGETS[0]
 # soxr's filter of quality HQ as a windowed sinc, in units of half the lower rate and in samples at the higher rate.
 _CUTOFF, _BETA, _HALF_WIDTH = 0.956872, 13.711, 204.5
 
@@ -30,8 +30,7 @@ def resampling_filter() -> np.ndarray:
 
 def _subband_filters() -> np.ndarray:
     """Returns the weights, float32 [sources, targets, 2 * REACH + 1], by least squares."""
-    place = np.arange(TAPS)
-    filters = {band: window() * np.cos((2 * band + 1) * (place + 16) * np.pi / 64) for band in {*_SOURCES, *_TARGETS}}
+    filters = subband_filters(HALF_BANDS)
     lowpass, middle = resampling_filter(), 2 * REACH * BANDS
     reach = len(lowpass) // 2
     weights = np.zeros((len(_SOURCES), len(_TARGETS), 2 * REACH + 1))
@@ -46,11 +45,11 @@ def _subband_filters() -> np.ndarray:
                 columns[begin : begin + TAPS, column, shift + REACH] = filters[target]
         found, *_ = np.linalg.lstsq(columns.reshape(len(wanted), -1), wanted, rcond=None)
         for target, row in zip(targets, found.reshape(len(targets), -1), strict=True):
-            weights[number, target - _FIRST_TARGET] = row
+            weights[number, target - FIRST_TARGET] = row
     return weights.astype(np.float32)
 
 
-_WEIGHTS = _subband_filters()
+SUBBAND_WEIGHTS = _subband_filters()
 
 
 @kernel
@@ -62,21 +61,21 @@ def filter_subbands(subbands):
     """
     slots = len(subbands)
     filtered = np.zeros((len(_TARGETS), slots), np.float32)
-    for band in range(_FIRST_TARGET, _FIRST_SOURCE):
+    for band in range(FIRST_TARGET, FIRST_SOURCE):
         for slot in range(slots):
-            filtered[band - _FIRST_TARGET, slot] = subbands[slot, band]
+            filtered[band - FIRST_TARGET, slot] = subbands[slot, band]
     padded = np.zeros(slots + 2 * REACH, np.float32)
     for number in range(len(_SOURCES)):
         for slot in range(slots):
-            padded[REACH + slot] = subbands[slot, _FIRST_SOURCE + number]
+            padded[REACH + slot] = subbands[slot, FIRST_SOURCE + number]
         for target in range(len(_TARGETS)):
             row = filtered[target]
             for shift in range(2 * REACH + 1):
-                weight = _WEIGHTS[number, target, shift]
+                weight = SUBBAND_WEIGHTS[number, target, shift]
                 if weight != 0:  # what is sounded `shift` slots later
                     shifted = padded[2 * REACH - shift : 2 * REACH - shift + slots]
                     for slot in range(slots):
                         row[slot] += weight * shifted[slot]
     for target in range(len(_TARGETS)):
         for slot in range(slots):
-            subbands[slot, _FIRST_TARGET + target] = filtered[target, slot]
+            subbands[slot, FIRST_TARGET + target] = filtered[target, slot]

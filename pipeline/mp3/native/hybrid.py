@@ -14,13 +14,18 @@ from pipeline.mp3.native.compiled import kernel
 from pipeline.mp3.native.lines import MIXED
 
 SLOTS = 18  # samples of a subband in a granule
-_SHORT = 2  # block type
+SHORT = 2  # block type
 
 
 def _inverse_mdct(size: int) -> np.ndarray:
     """Returns the matrix [size, size / 2] of an inverse MDCT without its window."""
     time, line = np.arange(size)[:, np.newaxis], np.arange(size // 2)
     return np.cos(np.pi / (2 * size) * (2 * time + 1 + size // 2) * (2 * line + 1))
+
+
+def long_matrix() -> np.ndarray:
+    """Returns the matrix [36, 18] of a long block without its window."""
+    return _inverse_mdct(36)
 
 
 def _windows() -> np.ndarray:
@@ -33,7 +38,7 @@ def _windows() -> np.ndarray:
     return windows
 
 
-def _short_matrix() -> np.ndarray:
+def short_matrix() -> np.ndarray:
     """Returns the matrix [36, 18] of the three windows of a short block, whose lines are interleaved."""
     windowed = np.sin(np.pi / 12 * (np.arange(12) + 0.5))[:, np.newaxis] * _inverse_mdct(12)
     matrix = np.zeros((36, 18))
@@ -44,11 +49,11 @@ def _short_matrix() -> np.ndarray:
 
 # Half of the 36 rows follow from the others: x[17 - i] = -x[i] and x[35 - i] = x[18 + i] for i < 9.
 _UNIQUE_ROWS = (*range(9), *range(18, 27))
-_LONG = _inverse_mdct(36)[list(_UNIQUE_ROWS)].astype(np.float32)
-_WINDOWS = _windows().astype(np.float32)
-_SHORT_MATRIX = _short_matrix().astype(np.float32)
+_LONG = long_matrix()[list(_UNIQUE_ROWS)].astype(np.float32)
+WINDOWS = _windows().astype(np.float32)
+_SHORT_MATRIX = short_matrix().astype(np.float32)
 _ALIAS = np.array([-0.6, -0.535, -0.33, -0.185, -0.095, -0.041, -0.0142, -0.0037])  # 11172-3 table B.9
-_KEEP, _CROSS = ((v / np.sqrt(1 + _ALIAS**2)).astype(np.float32) for v in (1.0, _ALIAS))
+ALIAS_KEEP, ALIAS_CROSS = ((v / np.sqrt(1 + _ALIAS**2)).astype(np.float32) for v in (1.0, _ALIAS))
 
 
 def hybrid_kernel(bands: int) -> Callable[..., None]:
@@ -94,15 +99,15 @@ def hybrid_kernel(bands: int) -> Callable[..., None]:
             for band in range(bands):
                 by_line[line * bands + band] = lines[SLOTS * band + line]
         # Neighbouring subbands of long blocks share what the filterbank mirrors from one into the other.
-        last = (2 if is_mixed else 1) if kind == _SHORT else bands
+        last = (2 if is_mixed else 1) if kind == SHORT else bands
         for place in range(8):
             below, above = by_line[(17 - place) * bands :], by_line[place * bands + 1 :]
-            keep, cross = _KEEP[place], _CROSS[place]
+            keep, cross = ALIAS_KEEP[place], ALIAS_CROSS[place]
             for band in range(last - 1):
                 low, high = below[band], above[band]
                 below[band] = low * keep - high * cross
                 above[band] = high * keep + low * cross
-        if kind == _SHORT:
+        if kind == SHORT:
             multiply_short(by_line, new)
         else:
             multiply_long(by_line, kind, half, new)
@@ -135,8 +140,8 @@ def hybrid_kernel(bands: int) -> Callable[..., None]:
             mirrored = row < 9
             early = half[(row if mirrored else 17 - row) * bands :]
             late = half[(9 + row if mirrored else 26 - row) * bands :]
-            early_gain = _WINDOWS[kind, row] if mirrored else -_WINDOWS[kind, row]
-            late_gain = _WINDOWS[kind, SLOTS + row]
+            early_gain = WINDOWS[kind, row] if mirrored else -WINDOWS[kind, row]
+            late_gain = WINDOWS[kind, SLOTS + row]
             first, second = new[row * bands :], new[(SLOTS + row) * bands :]
             for band in range(bands):
                 first[band] = early_gain * early[band]

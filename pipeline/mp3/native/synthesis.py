@@ -301,6 +301,12 @@ def window() -> np.ndarray:
     return np.concatenate([half, half[-2:0:-1]]) / 65536
 
 
+def subband_filters(bands: int) -> np.ndarray:
+    """Returns the filters of the lowest subbands, float64 [bands, 512]."""
+    band = np.arange(bands)[:, np.newaxis]
+    return window() * np.cos((2 * band + 1) * (np.arange(TAPS) + 16) * np.pi / 64)
+
+
 def filterbank(bands: int, step: int, phase: int) -> Filterbank:
     """Returns the tables for samples `phase`, `phase + step`, ... of the 32 of each slot, from the lowest subbands.
 
