@@ -1,12 +1,15 @@
 """Good and odd MP3s to damage."""
 
 import functools
+import itertools
 import tempfile
 from pathlib import Path
 
 import numpy as np
 from support.audio import music, write_mp3
 from support.places import SHARED_DATA
+
+from pipeline.mp3 import frames as mp3_frames
 
 _RATES_HZ = (44100, 48000, 32000, 22050, 24000, 16000, 11025, 8000)
 _MAX_ODD_BYTES = 100_000
@@ -34,3 +37,27 @@ def odd_mp3s() -> list[bytes]:
 
 def all_mp3s() -> list[bytes]:
     return encoded_mp3s() + odd_mp3s()
+
+
+def mpeg1_mp3s() -> list[bytes]:
+    """Those that the native decoder may decode."""
+    files = []
+    for data in all_mp3s():
+        found = mp3_frames.find_frame(data, mp3_frames.skip_id3v2(data))
+        if found is not None and found[1].version_bits == 3 and found[1].layer == 3:
+            files.append(data)
+    return files
+
+
+def mpeg1_streams() -> list[bytes]:
+    """Their frames of audio alone, at most 20 of each."""
+    streams = []
+    for data in mpeg1_mp3s():
+        found = mp3_frames.find_frame(data, mp3_frames.skip_id3v2(data))
+        assert found is not None
+        offset, header = found
+        places = list(itertools.islice(mp3_frames.walk(data, offset, header), 22))
+        first = int(mp3_frames.has_length_tag(data, offset, header))
+        if len(places) > first + 1:
+            streams.append(data[places[first] : places[-1]])
+    return streams
