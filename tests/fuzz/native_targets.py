@@ -175,8 +175,6 @@ def _damaged_file(data: bytes, rng: random.Random, seeds: list[bytes]) -> bytes:
 
 
 TARGETS = {
-    "native": Target(
-        "native kernels, every index checked", 200_000, _prepare_native, environment=ENVIRONMENT
-    ),
+    "native": Target("native kernels, every index checked", 200_000, _prepare_native, environment=ENVIRONMENT),
     "native_differential": Target("auto_decoder against soundfile_decoder", 20_000, _prepare_differential),
 }

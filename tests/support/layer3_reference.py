@@ -6,6 +6,7 @@ Source: ISO/IEC 11172-3 2.4.1.7 to 2.4.3.4; numbers are those of its clauses and
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 from support.layer3_writer import LINBITS, table_codes
@@ -179,7 +180,10 @@ def reduce_alias(lines: np.ndarray, block_type: int, mixed: int) -> np.ndarray:
         for number, c in enumerate(_ALIAS):
             keep, cross = 1 / np.sqrt(1 + c * c), c / np.sqrt(1 + c * c)
             low, high = lines[18 * band - 1 - number], lines[18 * band + number]
-            lines[18 * band - 1 - number], lines[18 * band + number] = low * keep - high * cross, high * keep + low * cross
+            lines[18 * band - 1 - number], lines[18 * band + number] = (
+                low * keep - high * cross,
+                high * keep + low * cross,
+            )
     return lines
 
 
@@ -189,7 +193,9 @@ def inverse_mdct(lines: np.ndarray, block_type: int) -> np.ndarray:
         result = np.zeros(36)
         for number in range(3):
             for i in range(12):
-                total = sum(lines[3 * k + number] * np.cos(np.pi / 24 * (2 * i + 1 + 6) * (2 * k + 1)) for k in range(6))
+                total = sum(
+                    lines[3 * k + number] * np.cos(np.pi / 24 * (2 * i + 1 + 6) * (2 * k + 1)) for k in range(6)
+                )
                 result[6 + 6 * number + i] += total * np.sin(np.pi / 12 * (i + 0.5))
         return result
     i, k = np.arange(36)[:, None], np.arange(18)
@@ -233,7 +239,12 @@ class Channel:
         result = []
         for slot in slots:
             self.v = np.concatenate([matrix @ slot, self.v[:-64]])
-            u = np.concatenate([np.concatenate([self.v[128 * n : 128 * n + 32], self.v[128 * n + 96 : 128 * n + 128]]) for n in range(8)])
+            u = np.concatenate(
+                [
+                    np.concatenate([self.v[128 * n : 128 * n + 32], self.v[128 * n + 96 : 128 * n + 128]])
+                    for n in range(8)
+                ]
+            )
             result.append((u * d).reshape(16, 32).sum(axis=0))
         return np.concatenate(result)
 
@@ -246,10 +257,12 @@ def decode_stream(data: bytes) -> np.ndarray:
     before = [[0] * 39 for _ in channels]
     pool, result = "", []
     places = list(mp3_frames.walk(data, 0, header))
-    for place, end in zip(places[:-1], places[1:], strict=True):
+    for place, end in itertools.pairwise(places):
         head = 4 if data[place + 1] & 1 else 6
         main = place + head + header.side_info_bytes
-        begin, granules = read_side(BitReader(bits_of(data[place + head : main])), header.channels, header.sample_rate_hz)
+        begin, granules = read_side(
+            BitReader(bits_of(data[place + head : main])), header.channels, header.sample_rate_hz
+        )
         start = len(pool) - 8 * begin
         pool += bits_of(data[main:end])
         bits = BitReader(pool)

@@ -16,7 +16,9 @@ RATES_HZ = (44100, 48000, 32000)
 BIT_RATES_KBPS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 STEREO, JOINT, DUAL, MONO = range(4)
 LINBITS = (0,) * 16 + (1, 2, 3, 4, 6, 8, 10, 13, 4, 5, 6, 7, 8, 9, 11, 13)
-LARGEST = (0, 1, 2, 2, 0, 3, 3, 5, 5, 5, 7, 7, 7, 15, 0, 15) + (15,) * 16  # value without linbits; 4 and 14 do not exist
+LARGEST = (0, 1, 2, 2, 0, 3, 3, 5, 5, 5, 7, 7, 7, 15, 0, 15) + (
+    15,
+) * 16  # value without linbits; 4 and 14 do not exist
 _SLEN = ((0, 0, 0, 0, 3, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4), (0, 1, 2, 3, 0, 1, 2, 3, 1, 2, 3, 1, 2, 3, 2, 3))
 _SCFSI_BANDS = (range(6), range(6, 11), range(11, 16), range(16, 21))
 

@@ -33,7 +33,9 @@ def noisy_music(seconds: float, rate_hz: int, channels: int, seed: int) -> np.nd
 def mp3s(tmp_path_factory) -> list[Path]:
     """Of every rate of MPEG-1, one channel and two, constant and variable, with a length tag and without."""
     folder, made = tmp_path_factory.mktemp("mp3s"), []
-    for number, (rate_hz, channels) in enumerate([(44100, 2), (44100, 1), (48000, 2), (32000, 2), (48000, 1), (32000, 1)]):
+    for number, (rate_hz, channels) in enumerate(
+        [(44100, 2), (44100, 1), (48000, 2), (32000, 2), (48000, 1), (32000, 1)]
+    ):
         for variable in (False, True):
             audio = noisy_music(2.3, rate_hz, channels, number)
             path = folder / f"{rate_hz}_{channels}_{variable}.mp3"
@@ -81,7 +83,7 @@ def test_crops_at_every_offset(mp3s: list[Path], rate_hz: int):
     """Where a frame, a granule or a slot begins, one sample before and behind, even and odd."""
     path = mp3s[0]
     info = soundfile_decoder.read_info(path)
-    samples = 300 * rate_hz // 44100
+    samples = 3000 * rate_hz // 44100
     wanted = samples * info.sample_rate_hz // rate_hz
     for edge in (0, 47, 1105, 1152 * 3 - 1105, 1152 * 7 + 576 - 1105, 40000, info.samples - wanted - 1):
         for start in {max(edge + shift, 0) for shift in (-1, 0, 1, 2, 31, 33)}:
@@ -217,9 +219,11 @@ def test_damaged_streams(mp3s: list[Path], tmp_path: Path, damage: str, rng):
             changed[place:place] = rng.bytes(100 * number + 1)
         elif damage == "repeated":
             changed[place:place] = data[place : places[places.index(place) + 1]]
+        elif damage == "header":
+            changed[place + 1 + int(rng.integers(2))] ^= 1 << int(rng.integers(8))
         else:
             # Not main_data_begin: see the test of that.
-            first, size = {"header": (1, 2), "side information": (6, 30), "main data": (36, 150)}[damage]
+            first, size = {"side information": (6, 30), "main data": (36, 150)}[damage]
             for _ in range(3):
                 changed[place + first + int(rng.integers(size))] ^= 1 << int(rng.integers(8))
         path = tmp_path / f"{number}.mp3"
@@ -230,7 +234,7 @@ def test_damaged_streams(mp3s: list[Path], tmp_path: Path, damage: str, rng):
 
 def frames_of(rng: np.random.Generator, count: int, **fields) -> list[Frame]:
     """Frames whose bits begin in earlier ones."""
-    parts = [[[random_part(rng, pairs=60, small=20)] for _ in range(2)] for _ in range(count)]
+    parts = [[[random_part(rng, pairs=90, small=20)] for _ in range(2)] for _ in range(count)]
     return [Frame(part, MONO, 0, 112, **fields) for part in parts]
 
 
@@ -246,7 +250,7 @@ def test_a_stream_whose_first_frames_lack_their_bits(tmp_path: Path, rng):
             assert_same_outcome(path, *crop)
 
 
-@pytest.mark.xfail(reason="libmpg123 loses two bytes of such a frame, and the next ones may need them", strict=False)
+@pytest.mark.xfail(reason="libmpg123 loses two bytes of such a frame, and the next ones may need them", strict=True)
 def test_the_same_with_checksums(tmp_path: Path, rng):
     data = write_stream(frames_of(rng, 30, has_crc=True), 44100)
     places = list(mp3_frames.walk(data, 0, mp3_frames.parse_header(data)))
@@ -275,13 +279,24 @@ def test_bits_that_begin_before_those_of_the_frame_before(tmp_path: Path, rng):
         assert_same_outcome(path, *crop)
 
 
-@pytest.mark.xfail(reason="libmpg123 may find another first frame in the junk", strict=False)
-def test_junk_before_the_first_frame(mp3s: list[Path], tmp_path: Path):
+_FREE_FORMAT = b"\xff\xfb\x00\xc0" + bytes(100)
+
+
+@pytest.mark.xfail(
+    reason="libmpg123 finds another first frame in the junk, and libsndfile refuses the file", strict=True
+)
+@pytest.mark.parametrize("junk", [_FREE_FORMAT * 4, b"ID3\xff\0\0\0\0\x08\0" + _FREE_FORMAT * 4], ids=["junk", "tag"])
+def test_junk_before_the_first_frame(mp3s: list[Path], tmp_path: Path, junk: bytes):
     data, path = without_length_tag(mp3s[0].read_bytes()), tmp_path / "a.mp3"
-    for junk in (b"\xff\xff\x1b\xc0" * 50, b"\xff\xfd\x14\x00" * 300, bytes(100), b"ID3\xff\0\0\0\0\1\0" + bytes(128)):
-        path.write_bytes(junk + data)
-        for crop in ((44100, 0), (44100, 2000, 0.0), (44100, 2000, 0.7)):
-            assert_same_outcome(path, *crop)
+    path.write_bytes(junk + data)
+    assert_same_outcome(path, 44100, 0)
+
+
+def test_zeros_before_the_first_frame(mp3s: list[Path], tmp_path: Path):
+    path = tmp_path / "a.mp3"
+    path.write_bytes(bytes(500) + without_length_tag(mp3s[0].read_bytes()))
+    for crop in ((44100, 0), (44100, 2000, 0.0), (44100, 2000, 0.7)):
+        assert_same_outcome(path, *crop)
 
 
 def test_modes_that_change_within_a_stream(tmp_path: Path, rng):
@@ -293,7 +308,9 @@ def test_modes_that_change_within_a_stream(tmp_path: Path, rng):
     path.write_bytes(write_stream(frames, 44100))
     for samples, place in ((0, 0.0), (3000, 0.0), (3000, 0.41), (3000, 1.0)):
         assert_same_outcome(path, 44100, samples, place)
-        assert_same(decode_crop(path, 22050, samples, place), soundfile_decoder.decode_crop(path, 22050, samples, place), True)
+        assert_same(
+            decode_crop(path, 22050, samples, place), soundfile_decoder.decode_crop(path, 22050, samples, place), True
+        )
 
 
 def test_intensity_stereo_where_it_is(tmp_path: Path, rng):

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from support.layer3_reference import BitReader, Side, bits_of, read_factors, read_side, requantize
 
-from pipeline.mp3.native import requantize as kernels, scale_factors, side_info as names
+from pipeline.mp3.native import requantize as kernels
+from pipeline.mp3.native import scale_factors
+from pipeline.mp3.native import side_info as names
 from pipeline.mp3.native.bands import band_edges
 from pipeline.mp3.native.huffman import VALUES
 

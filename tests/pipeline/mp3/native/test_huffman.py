@@ -1,12 +1,19 @@
 """Values by look-up tables against codes that are followed bit by bit."""
 
+import itertools
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from fuzz.checked_numba import ENVIRONMENT
 from support.layer3_reference import BitReader, Side, read_huffman
 from support.layer3_writer import LARGEST, LINBITS, Part, write_values
 from support.native_streams import TABLES, largest_values
+from support.places import ROOT
 
-from pipeline.mp3.native import codes, huffman, side_info
+from pipeline.mp3.native import codes, huffman, lines, side_info
 from pipeline.mp3.native.bands import band_edges
 
 EDGES = [int(edge) for edge in band_edges(44100)[0]]
@@ -45,7 +52,7 @@ def test_codes_fill_the_tree(name: str):
     """No code begins with another one, and (but for the rests that table B.7 leaves) every row of bits is one."""
     table = codes.read_codes()[name]
     texts = sorted(f"{code:0{length}b}" for code, length in table if length)
-    assert not any(second.startswith(first) for first, second in zip(texts, texts[1:], strict=False))
+    assert not any(second.startswith(first) for first, second in itertools.pairwise(texts))
     assert 1 - sum(2.0**-length for _, length in table if length) == pytest.approx(0, abs=2.0**-10) or name == "0"
 
 
@@ -118,3 +125,50 @@ def test_a_table_that_the_standard_does_not_have(select: int):
     part = Part(tables=(select,) * 3)
     assert read(part, "0" * 4000, 100)[0] == -1
     assert read(part, "0" * 4000, 100, limit=0)[0] == -1
+
+
+_PADDING_SCRIPT = """
+from fuzz.checked_numba import check_every_index
+check_every_index()
+import numpy as np
+from support.layer3_writer import LINBITS, table_codes
+from support.native_streams import TABLES
+from pipeline.mp3.native.huffman import VALUES, read_values
+from pipeline.mp3.native.side_info import BIG_VALUES, PARAMETERS, REGION_END, TABLE_SELECT
+
+def most_bits(select):
+    codes = table_codes(select)
+    side = round(len(codes) ** 0.5)
+    whole = []
+    for number, (code, length) in enumerate(codes):
+        bits = f"{code:0{length}b}"
+        for value in divmod(number, side):
+            bits += "1" * ((value == 15) * LINBITS[select] + (value > 0))
+        whole.append(bits)
+    return max(whole, key=len)
+
+for padding in (PADDING, PADDING // 3):
+    failed = 0
+    for select in TABLES:
+        row = np.zeros(PARAMETERS, np.int32)
+        row[BIG_VALUES], row[TABLE_SELECT : TABLE_SELECT + 3], row[REGION_END : REGION_END + 2] = 288, select, (36, 576)
+        text = ("0" * 31 + most_bits(select) * 288).ljust(32 * padding + 32, "0")[: 32 * padding + 32]
+        words = np.array([int(text[at : at + 32], 2) for at in range(0, len(text), 32)], np.uint64)
+        for limit in (576, 288, 0):
+            try:
+                read_values(words, 31, 32, row, limit, np.zeros(VALUES, np.int16))
+            except IndexError:
+                failed += 1
+    print(failed)
+"""
+
+
+@pytest.mark.slow
+def test_what_stands_behind_the_bits_is_enough_and_needed():
+    """Every index is checked: a granule of the longest codes whose bits end at once reads no further than the padding."""
+    script = _PADDING_SCRIPT.replace("PADDING", str(lines._PADDING_WORDS))
+    environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    enough, needed = map(int, done.stdout.split())
+    assert enough == 0 and needed > 0

@@ -47,9 +47,7 @@ def test_blocks_that_differ_between_the_channels(tmp_path: Path, rate_hz: int, m
     parts = [
         [random_part(rng, pairs=60, small=40, block_type=block, mixed=mixed) for block, mixed in pair] for pair in pairs
     ]
-    frames = [
-        Frame(parts[at : at + 2], mode=JOINT, mode_extension=mode_extension) for at in range(0, len(parts), 2)
-    ]
+    frames = [Frame(parts[at : at + 2], mode=JOINT, mode_extension=mode_extension) for at in range(0, len(parts), 2)]
     check(tmp_path / "a.mp3", write_stream(frames, rate_hz), rate_hz)
 
 
@@ -130,7 +128,9 @@ def test_scale_factors(tmp_path: Path, rate_hz: int, rng):
     frames = []
     for compress in range(16):
         for blocks in (((0, 0), (0, 0)), ((2, 0), (0, 0)), ((2, 1), (2, 0)), ((0, 0), (3, 1))):
-            parts = [[part(granule, blocks[granule ^ channel], compress) for channel in range(2)] for granule in range(2)]
+            parts = [
+                [part(granule, blocks[granule ^ channel], compress) for channel in range(2)] for granule in range(2)
+            ]
             frames.append(Frame(parts, bit_rate_kbps=320))
     check(tmp_path / "a.mp3", write_stream(frames, rate_hz), rate_hz, has_reference=rate_hz == 44100)
 

@@ -41,7 +41,7 @@ def test_hybrid_of_every_block_behind_every_other(rng):
 
 
 def test_hybrid_of_channels_with_different_blocks(rng):
-    pairs = list(itertools.permutations(BLOCKS, 2)) + [((0, 0), (0, 0))]
+    pairs = [*list(itertools.permutations(BLOCKS, 2)), ((0, 0), (0, 0))]
     lines = rng.standard_normal((2, len(pairs), 576)).astype(np.float32)
     expected = sum(reference_subbands(lines[n], [pair[n] for pair in pairs]) for n in range(2))
     blocks = np.stack([kinds([pair[n] for pair in pairs]) for n in range(2)], axis=1)
