@@ -191,12 +191,10 @@ def inverse_mdct(lines: np.ndarray, block_type: int) -> np.ndarray:
     """2.4.3.4.10.2 and 3: 18 lines of a subband to 36 windowed samples."""
     if block_type == 2:
         result = np.zeros(36)
+        i, k = np.arange(12)[:, None], np.arange(6)
         for number in range(3):
-            for i in range(12):
-                total = sum(
-                    lines[3 * k + number] * np.cos(np.pi / 24 * (2 * i + 1 + 6) * (2 * k + 1)) for k in range(6)
-                )
-                result[6 + 6 * number + i] += total * np.sin(np.pi / 12 * (i + 0.5))
+            samples = np.cos(np.pi / 24 * (2 * i + 1 + 6) * (2 * k + 1)) @ lines[number::3]
+            result[6 + 6 * number : 18 + 6 * number] += samples * np.sin(np.pi / 12 * (np.arange(12) + 0.5))
         return result
     i, k = np.arange(36)[:, None], np.arange(18)
     samples = np.cos(np.pi / 72 * (2 * i + 1 + 18) * (2 * k + 1)) @ lines

@@ -82,7 +82,7 @@ def mixed_part(rng: np.random.Generator) -> tuple[Part, int]:
 
 
 def test_regions_and_fours(rng):
-    for _ in range(100):
+    for _ in range(40):
         part, pairs = mixed_part(rng)
         text = write_values(part, EDGES)
         count, values = read(part, text, pairs)
@@ -92,7 +92,7 @@ def test_regions_and_fours(rng):
 
 
 def test_values_above_the_limit_are_only_checked(rng):
-    for _ in range(100):
+    for _ in range(40):
         part, pairs = mixed_part(rng)
         text, limit = write_values(part, EDGES), int(rng.integers(0, 289)) * 2
         count, values = read(part, text, pairs, limit)
@@ -108,7 +108,7 @@ def test_values_above_the_limit_are_only_checked(rng):
 
 def test_fours_that_end_behind_their_bits(rng):
     """As libmpg123 reads them: those of the last four whose bits are there."""
-    for _ in range(60):
+    for _ in range(25):
         part, pairs = mixed_part(rng)
         whole = write_values(part, EDGES)
         least = len(write_values(Part(**{**vars(part), "values": part.values[: 2 * pairs]}), EDGES))

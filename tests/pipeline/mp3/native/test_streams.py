@@ -69,7 +69,7 @@ def test_every_table(tmp_path: Path, block: tuple[int, int], rng):
 def cut_fours(rng: np.random.Generator, blocks: tuple[tuple[int, int], ...]) -> list[Frame]:
     """Granules whose last four values end behind the bits, or before spare bits, which are read as values too."""
     frames = []
-    for number in range(40):
+    for number in range(24):
         parts = []
         for _ in range(2):
             values = [*rng.integers(-9, 10, 40).tolist(), *rng.integers(-1, 2, 80).tolist(), 1, -1, 1, 1]
@@ -127,7 +127,7 @@ def test_scale_factors(tmp_path: Path, rate_hz: int, rng):
 
     frames = []
     for compress in range(16):
-        for blocks in (((0, 0), (0, 0)), ((2, 0), (0, 0)), ((2, 1), (2, 0)), ((0, 0), (3, 1))):
+        for blocks in (((0, 0), (0, 0)), ((2, 1), (2, 0))) if compress % 2 else (((2, 0), (0, 0)), ((0, 0), (3, 1))):
             parts = [
                 [part(granule, blocks[granule ^ channel], compress) for channel in range(2)] for granule in range(2)
             ]
