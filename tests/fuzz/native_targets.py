@@ -63,7 +63,7 @@ def _prepare_native(folder: Path) -> Prepared:
         require(np.isnan(batch[[0, -1]]).all(), "samples outside their rows")
         for row, reason in zip(batch[1:-1], reasons, strict=True):
             # soxr may overshoot what it is given by half.
-            require(bool(reason) or float(np.abs(row).max()) <= 2 * MAX_SAMPLE, "samples that are no sound")
+            require(bool(reason) or float(np.abs(row).max(initial=0)) <= 2 * MAX_SAMPLE, "samples that are no sound")
         return reasons[0] or "waveform"
 
     seeds = mpeg1_streams()
@@ -138,21 +138,14 @@ def _prepare_differential(folder: Path) -> Prepared:
                 batch = np.empty((1, samples or stream.samples), np.float32)
                 (reason,) = native_decoder.decode_crops([(stream, position)], rate_hz, samples, batch)
                 route = f"fell back: {reason}" if reason else "native"
-        if isinstance(expected, str) or isinstance(found, str):
-            require(isinstance(expected, str), f"refused ({found!r}), not so by libsndfile; {route}")
-            require(isinstance(found, str), f"decoded, but libsndfile refuses ({expected!r}); {route}")
-            require(found == expected, f"refused for {found!r}, by libsndfile for {expected!r}")
-            return "refused"
-        assert not isinstance(found, str) and not isinstance(expected, str)
-        require(len(found) == len(expected), f"{len(found)} samples, of libsndfile {len(expected)}; {route}")
-        scale = max(1.0, float(np.abs(expected).max(initial=0)))
-        different = np.flatnonzero(np.abs(found - expected) > _TOLERANCE * scale)
-        require(
-            len(different) == 0,
-            f"{len(different)} of {len(found)} samples differ, from {different[:1]} to {different[-1:]}, "
-            f"by up to {np.abs(found - expected).max() / scale:.2g}; crop of {samples} at {position}; {route}",
-        )
-        return route
+            difference = _difference(found, expected)
+            # Of some damage libmpg123 makes what its memory held before: no two decodes are alike.
+            if difference and any(
+                _difference(decode(soundfile_decoder, path, rate_hz, samples, position), expected) for _ in range(3)
+            ):
+                return "libsndfile differs from itself"
+        require(not difference, f"{difference}; crop of {samples} at {position}; {route}")
+        return "refused" if isinstance(found, str) else route
 
     def make(rng: random.Random) -> bytes:
         data = rng.choice(seeds)
@@ -161,6 +154,26 @@ def _prepare_differential(folder: Path) -> Prepared:
         return mutated(data, rng, seeds)
 
     return Prepared(make, check)
+
+
+def _difference(found: np.ndarray | str, expected: np.ndarray | str) -> str:
+    """In what two results of a decoder, samples or a reason, differ; "" if they do not."""
+    if isinstance(expected, str) or isinstance(found, str):
+        if isinstance(expected, str) and isinstance(found, str):
+            return "" if found == expected else f"refused for {found!r}, by libsndfile for {expected!r}"
+        return (
+            f"decoded; libsndfile: {expected!r}"
+            if isinstance(expected, str)
+            else f"refused ({found!r}), not by libsndfile"
+        )
+    if len(found) != len(expected):
+        return f"{len(found)} samples, of libsndfile {len(expected)}"
+    scale = max(1.0, float(np.abs(expected).max(initial=0)))
+    different = np.flatnonzero(np.abs(found - expected) > _TOLERANCE * scale)
+    if not len(different):
+        return ""
+    largest = float(np.abs(found - expected).max()) / scale
+    return f"{len(different)} of {len(found)} samples differ, {different[0]} to {different[-1]}, by up to {largest:.2g}"
 
 
 def _damaged_file(data: bytes, rng: random.Random, seeds: list[bytes]) -> bytes:
