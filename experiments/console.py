@@ -32,7 +32,7 @@ from experiments.recipes import with_recipe
 CLOSED_PIPE = 128 + 13  # the exit code when SIGPIPE ends a program
 _ANY_TEXT = "bytes_or_escapes"
 
-# How --help shows the commands; `melstream`, which runs them, has its own.
+# How --help and messages write the commands; `melstream`, which runs them, has its own.
 command_prefix = MODULE_PREFIX
 
 # libmpg123 prints its complaints to standard error from C, between the lines of a progress bar. What they mean for

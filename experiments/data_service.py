@@ -7,8 +7,10 @@
 
 The command watches the processes that it starts: one that is killed is started again on its port, and a dispatcher then
 goes on from its journal. Ctrl-C or SIGTERM ends them all. Music must have the same paths on the workers as for `train`,
-and the trainer must reach the workers' ports too. A worker decodes with all cores; a second one is there when the first
-restarts. Nothing is encrypted, and whoever can connect can read the workers' files and more: trusted networks only.
+and the trainer must reach the workers' ports too. Run the same version of this project and of its packages everywhere:
+the trainer decodes itself, and says so, what a worker of another version would decode. A worker decodes with all cores,
+by the decoder that `train` names; a second one is there when the first restarts. Nothing is encrypted, and whoever can
+connect can read the workers' files and more: trusted networks only.
 """
 
 import contextlib
@@ -20,7 +22,6 @@ from absl import flags
 
 from experiments import console
 from experiments.flag_types import define_number, define_path
-from pipeline.decoding.registry import DECODERS, SERVICE_DECODER
 
 _LAST_PORT = 65_535
 _ROLE = flags.DEFINE_enum("role", None, ("dispatcher", "worker"), "dispatcher: one; worker: any number.", required=True)
@@ -50,7 +51,6 @@ _WORK_DIR = define_path(
 
 def main(argv: list[str]) -> None:
     del argv
-    DECODERS[SERVICE_DECODER].check_package("the data service", "train without --data_service")
     from pipeline.service import servers as service  # TensorFlow takes seconds to import: not before --help
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -8,7 +8,6 @@ It prints the process ids: kill -9 a worker or the dispatcher in the middle, and
 from experiments import console
 from experiments.flag_types import define_number, define_path
 from experiments.settings import MAX_EPOCHS
-from pipeline.decoding.registry import DECODERS, SERVICE_DECODER
 
 _DATA_DIR = define_path("data_dir", "data/demo", "The demo set; it is made if it is not there.")
 _OUTPUT_DIR = define_path("output_dir", "runs/demo_distributed", "Run directory: new, or to continue.")
@@ -17,7 +16,6 @@ _EPOCHS = define_number("epochs", 3, "Passes over the training clips.", minimum=
 
 def main(argv: list[str]) -> None:
     del argv
-    DECODERS[SERVICE_DECODER].check_package("the data service", "try `make demo`, which does without one")
     from experiments.evaluation import evaluation
     from experiments.settings import Settings
     from experiments.training import loop as training  # TensorFlow takes seconds to import: not before --help
@@ -29,7 +27,6 @@ def main(argv: list[str]) -> None:
         dataset="demo",
         data_dir=_DATA_DIR.value,
         epochs=_EPOCHS.value,
-        decoder=SERVICE_DECODER,
         data_service=f"grpc://localhost:{port}",
     )
     with service.journal_dir("") as work_dir:

@@ -104,7 +104,7 @@ def main(argv: list[str]) -> None:
             )
         if not _METADATA_ONLY.value:
             bar.say(
-                f"try it: python -m experiments.probe_audio --dataset=fma --data_dir={data_dir} --subset={_SUBSET.value}"
+                f"try it: {console.command_prefix}probe_audio --dataset=fma --data_dir={data_dir} --subset={_SUBSET.value}"
             )
 
 

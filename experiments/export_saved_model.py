@@ -34,7 +34,7 @@ def main(argv: list[str]) -> None:
 
     formats = ["saved_model", *(name for name, flag in _OTHERS.items() if flag.value)]
     export_run(Path(_RUN_DIR.value), Path(_EXPORT_DIR.value), formats, _OVERWRITE.value)
-    print(f"try it: python -m experiments.predict --saved_model={_EXPORT_DIR.value} FILE_OR_FOLDER")
+    print(f"try it: {console.command_prefix}predict --saved_model={_EXPORT_DIR.value} FILE_OR_FOLDER")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 
 from experiments.setting_fields import setting, unmet
 from pipeline.catalogs.registry import SOURCES, data_dir_help
-from pipeline.decoding.registry import DECODERS, DEFAULT_DECODER, MAX_WORKERS, SERVICE_DECODER, decoder_help
+from pipeline.decoding.registry import DECODERS, DEFAULT_DECODER, MAX_WORKERS, decoder_help
 from pipeline.windows import MAX_CROP_SECONDS
 
 MAX_EPOCHS = 1_000_000
@@ -236,8 +236,8 @@ class Settings:
         "",
         "training",
         "Address of a tf.data service that decodes the training crops, grpc://host:port of its dispatcher (see "
-        f"experiments.data_service). It implies --decoder={SERVICE_DECODER}; files must have the same paths on its hosts. Results do "
-        "not depend on it, nor on whether the service stays up.",
+        "experiments.data_service), by the decoder of --decoder. Files must have the same paths on its hosts. Results do not "
+        "depend on it, nor on whether the service stays up.",
     )
 
     def __post_init__(self) -> None:

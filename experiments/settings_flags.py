@@ -13,7 +13,7 @@ from absl import flags
 from experiments.flag_types import define_number, define_path
 from experiments.recipes import recipe_names
 from experiments.settings import Settings
-from pipeline.decoding.registry import DECODERS, DEFAULT_DECODER, SERVICE_DECODER
+from pipeline.decoding.registry import DECODERS, DEFAULT_DECODER
 
 flags.disclaim_key_flags()  # the flags belong to the script that defines them, and so appear in its --help
 
@@ -67,16 +67,7 @@ def settings_from_flags(flag_values: flags.FlagValues) -> Settings:
         field.name: flag_values[field.name].value for field in dataclasses.fields(Settings) if field.name in flag_values
     }
     values["genres"] = tuple(genre.strip() for genre in values.get("genres") or () if genre.strip())
-    if values.get("data_service") and not DECODERS[values["decoder"]].is_graph_native:
-        if flag_values["decoder"].present:
-            raise ValueError(
-                f"expected --decoder={SERVICE_DECODER} with --data_service, received --decoder={values['decoder']}: only "
-                "graph ops can be sent to other processes"
-            )
-        values["decoder"] = SERVICE_DECODER
-    if values.get("data_service"):
-        DECODERS[SERVICE_DECODER].check_package("--data_service", "leave --data_service out")
-    elif "decoder" in values:
+    if "decoder" in values:
         name = values["decoder"]
         DECODERS[name].check_package(f"--decoder={name}", f"leave the default, --decoder={DEFAULT_DECODER}")
     return Settings(**values)

@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.clip_lists import Clips, list_clips
-from pipeline.decoding.batches import count_windows, decoded_batches, path_table, window_crops
-from pipeline.decoding.registry import DECODERS, DEFAULT_DECODER, MAX_WORKERS, get_decoder
+from pipeline.decoding.batches import count_windows, decoded_batches, path_table, serve_batches, window_crops
+from pipeline.decoding.registry import DEFAULT_DECODER, MAX_WORKERS, get_decoder
 from pipeline.failed_examples import drop_failures, not_empty
 from pipeline.failures import FailureLedger
 from pipeline.ledgered import LedgeredDataset, without_autotuning
@@ -55,12 +55,13 @@ def train_dataset(
     - `dataset.repeat()` gives one pass after the other, so that `steps_per_epoch` may be any number.
     - `class_weight` of `fit` takes the place of `sample_weight`; where a clip has several classes, Keras weights it by the
       first alone, so use `sample_weight`.
-    - `map`, `prefetch`, `tf.data.experimental.prefetch_to_device` and `Strategy.experimental_distribute_dataset` keep the
-      passes; after `prefetch_to_device` Keras must be told their number of batches once more, by
-      `.apply(tf.data.experimental.assert_cardinality(len(dataset)))`. What they make has no attribute `ledger`, and
-      TensorFlow's error then stands around the ledger's message when too many files fail. What reads ahead counts as
-      handing out: leaving a pass within the last batches that wait in a buffer finishes it. `fit` under a strategy looks at
-      one batch before its first epoch, and its buffers hold a few: a pass of three batches or fewer may be used up by that.
+    - `map`, `prefetch` and `Strategy.experimental_distribute_dataset` keep the passes. What they make has no attribute
+      `ledger`, and TensorFlow's error then stands around the ledger's message when too many files fail. So it is with
+      `class_weight`. `dataset.apply(tf.data.experimental.prefetch_to_device(…))` keeps ledger, message and number of batches
+      too, if it is applied to this dataset itself, and last.
+    - What reads ahead counts as handing out: leaving a pass within the last batches that wait in a buffer finishes it. `fit`
+      under a strategy looks at one batch before its first epoch, and its buffers hold a few: a pass of three batches or fewer
+      may be used up by that.
     - Under several hosts, give each its `shard`, its own iteration and `keep_empty=True`.
 
     Args:
@@ -82,10 +83,10 @@ def train_dataset(
         shuffle_clips: how many clips are shuffled together at most (see `pipeline.order`); their files or shards are
             read from beginning to end before. 0 shuffles all clips, and reads each crop when its turn comes.
         decoder: name in `pipeline.decoding.registry`. "soundfile" reads every format, exactly and fast; "tfio" reads
-            MP3s by graph ops alone, which can be sent to other processes, several times slower.
+            MP3s by graph ops alone, several times slower.
         decode_workers: parallel decodes; None means as many as this process may use cores.
-        delivery: has the batches decoded elsewhere (see `pipeline.service.client`). It requires an `epoch` and a decoder of
-            graph ops, such as "tfio", and does not change the result.
+        delivery: has the batches decoded elsewhere (see `pipeline.service.client`). It requires an `epoch` and does
+            not change the result.
         first_step: number of batches to leave out at the beginning of an `epoch`: those that a continued run has had.
         shard: (i, n) gives the i-th of n nearly equal parts of each batch, for training on several hosts. Only this part
             is decoded; all parts together are the batches of the whole.
@@ -108,9 +109,8 @@ def train_dataset(
     """
     clips = list_clips(data, class_indices, ledger, sample_weight, needs_targets=True)
     decoding = make_decoding(sample_rate_hz, crop_seconds, batch_size, decoder, decode_workers)
-    if delivery and not DECODERS[decoder].is_graph_native:
-        choices = " or ".join(name for name, known in DECODERS.items() if known.is_graph_native)
-        raise ValueError(f"expected decoder {choices} for batches that are decoded elsewhere, received {decoder!r}")
+    if delivery and not get_decoder(decoder).is_graph_native:
+        serve_batches(decoding.workers)  # this process decodes what is not delivered
     if batch_size % shard[1]:
         raise ValueError(f"expected batch_size as a multiple of the {shard[1]} parts of a batch, received {batch_size}")
     for name, value in (("epoch", epoch or 0), ("first_epoch", first_epoch), ("first_step", first_step)):
@@ -196,9 +196,9 @@ def eval_dataset(
         number = -(-int(tf.reduce_sum(windows)) // decoding.batch_size)
         counted = tf.data.Dataset.from_tensor_slices((rows, windows))
     rate_and_size = sample_rate_hz, decoding.crop_samples, decoding.batch_size
-    batches = decoded_batches(
-        window_crops(counted), table, *rate_and_size, decoder, decoding.workers, clips.ledger.remark
-    ).map(drop_failures(clips.paths, clips.ledger))
+    batches = decoded_batches(window_crops(counted), table, *rate_and_size, decoder, decoding.workers).map(
+        drop_failures(clips.paths, clips.ledger)
+    )
     batches = batches.filter(not_empty) if with_rows else fill_up(batches, number, clips, decoding)
     batches = batches.map(column_adder(clips, with_rows)).prefetch(BUFFER_BATCHES)
     if not with_rows:

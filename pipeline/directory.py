@@ -6,7 +6,9 @@ Keras's function reads whole WAV files. This one also reads MP3, FLAC, Ogg and w
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,11 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.clip_lists import ClipList
-from pipeline.dataset import eval_dataset, make_decoding
+from pipeline.dataset import default_workers, eval_dataset, make_decoding
 from pipeline.decoding import read_info
 from pipeline.decoding.decoder import DecodeError
 from pipeline.decoding.registry import DEFAULT_DECODER
+from pipeline.directory_arguments import check_arguments, check_division, check_lengths
 from pipeline.directory_files import choose_validation, list_files, shuffled
 from pipeline.failures import FailureLedger
 from pipeline.ledgered import LedgeredDataset
@@ -25,10 +28,6 @@ from pipeline.order import Order
 from pipeline.passes import all_passes
 from pipeline.storage.audio_files import find_audio, join_root
 from pipeline.storage.left_out import describe_left_out
-
-LABEL_MODES = ("int", "categorical", "binary", None)
-SUBSETS = ("training", "validation", "both")
-GROUPS = ("artist", "album")
 
 
 class DirectoryDataset(LedgeredDataset):
@@ -65,6 +64,9 @@ def audio_dataset_from_directory(
     group_by: str | None = None,
     keep_channel_axis: bool = False,
     max_failure_rate: float = 0.01,
+    ledger: FailureLedger | None = None,
+    first_epoch: int = 0,
+    shuffle_clips: int = 0,
     decoder: str = DEFAULT_DECODER,
     decode_workers: int | None = None,
 ) -> Any:
@@ -86,7 +88,7 @@ def audio_dataset_from_directory(
         label_mode: "int" (int32 [batch]), "categorical" (float32 [batch, classes]), "binary" (float32 [batch, 1]) or None.
         class_names: names of the folders in the order of their class indices; default: alphabetical.
         batch_size: clips a batch; None gives them one by one.
-        sampling_rate: of the waveforms in Hz; None: that of the first file.
+        sampling_rate: of the waveforms in Hz; None: that of the files, which must all have the same.
         output_sequence_length: length of the waveforms in samples, cut off or padded at the end; None: as long as the
             longest clip of the batch.
         ragged: not supported: pass `output_sequence_length` or `crop_seconds`.
@@ -94,13 +96,18 @@ def audio_dataset_from_directory(
         seed: of order, crops and division; None draws one.
         validation_split: share of the files for validation.
         subset: "training", "validation", or "both" for a pair of datasets; only with `validation_split`.
-        follow_links: whether files and folders behind symbolic links count.
+        follow_links: whether links to folders are followed; those of classes and those to files always are.
         verbose: whether to print how many files were found, and what was left out.
         crop_seconds: length of the crops; not together with `output_sequence_length`.
-        crops_per_clip: how often each clip occurs in a pass of training.
-        group_by: "artist" or "album": those of `metadata.csv` in the folder stay on one side of the division.
+        crops_per_clip: how often each clip occurs in a pass of training; more than once only with `crop_seconds`.
+        group_by: "artist" or "album": those of `metadata.csv` in the folder (columns path, artist, album) stay on one side of
+            the division, of which each class has about its share.
         keep_channel_axis: whether waveforms have a last axis of one channel.
         max_failure_rate: share of the files that may fail to decode.
+        ledger: records the files that cannot be decoded, for both datasets, with its own `max_failure_rate`; None makes one for
+            each.
+        first_epoch: as for `train_dataset`.
+        shuffle_clips: as for `train_dataset`.
         decoder: as for `train_dataset`.
         decode_workers: as for `train_dataset`.
 
@@ -122,19 +129,24 @@ def audio_dataset_from_directory(
         >>> [waveform.shape.as_list() for waveform, label in training]
         [[4, 44100]]
     """
-    _check_arguments(
-        labels, label_mode, class_names, batch_size, output_sequence_length, ragged, crop_seconds, group_by
-    )
-    _check_division(validation_split, subset, shuffle, seed)
+    check_arguments(labels, label_mode, class_names, ragged)
+    check_lengths(batch_size, sampling_rate, output_sequence_length, crop_seconds, crops_per_clip, first_epoch)
+    check_division(validation_split, subset, shuffle, seed, group_by)
     if labels is None or label_mode is None:
         labels = label_mode = None
     directory = os.fspath(directory)
     if not Path(directory).is_dir():
         raise ValueError(f"expected a folder of audio as directory, found none at {directory}; check the path")
-    found = find_audio(directory)
-    files, indices, class_names = list_files(directory, found, labels, class_names, follow_links)
+    # As Keras does: where folders are classes, links in the place of such folders are followed in any case.
+    found = find_audio(directory, None if follow_links else int(labels == "inferred"))
+    files, indices, class_names = list_files(directory, found, labels, class_names)
     if label_mode == "binary" and len(class_names or ()) != 2:
         raise ValueError(f"expected two classes for label_mode='binary', found {len(class_names or ())}: {class_names}")
+    if label_mode == "categorical" and not 0 <= indices.min() <= indices.max() < len(class_names or ()):
+        raise ValueError(
+            f"expected labels from 0 to {len(class_names or ()) - 1} for {len(class_names or ())} classes with "
+            f"label_mode='categorical', received {indices.min()} to {indices.max()}"
+        )
     seed = int(np.random.randint(1_000_000)) if seed is None else seed
     if shuffle:
         files, indices = shuffled(files, seed), shuffled(indices, seed)
@@ -142,24 +154,33 @@ def audio_dataset_from_directory(
         classes = f" belonging to {len(class_names)} classes" if class_names is not None else ""
         print(f"Found {len(files)} files{classes}.")
         if any(item.may_be_music for item in found.left_out):
-            print(f"Left out: {describe_left_out(found.left_out)}.")
+            print(f"L{describe_left_out(found.left_out)[1:]}.")
     is_validation = np.zeros(len(files), bool)
+    notes: list[str] = []
     if validation_split:
-        is_validation = choose_validation(directory, files, validation_split, group_by, seed)
+        is_validation, notes = choose_validation(directory, files, indices, validation_split, group_by, seed)
+    for note in notes if verbose else ():
+        print(f"Note: {note}.")
     paths = np.array([join_root(directory, file) for file in files], object)
-    rate_hz = sampling_rate or _first_rate(paths.tolist())
+    rate_hz = sampling_rate or _find_rate(paths.tolist())
 
     def make(chosen: np.ndarray, is_training: bool) -> DirectoryDataset:
         columns = () if label_mode is None else (_targets(indices[chosen], label_mode, len(class_names or ())),)
         own_paths = paths[chosen].tolist()
-        clips = ClipList(own_paths, columns, FailureLedger(len(own_paths), max_failure_rate))
+        own_ledger = FailureLedger(len(own_paths), max_failure_rate) if ledger is None else ledger
+        clips = ClipList(own_paths, columns, own_ledger)
         seconds = output_sequence_length / rate_hz if output_sequence_length else crop_seconds or 0
         if crop_seconds and not is_training:
             batches = _windows(clips, rate_hz, crop_seconds, batch_size or 1, decoder, decode_workers)
         else:
-            repeats = crops_per_clip if crop_seconds else 1
             order = Order(
-                len(own_paths), repeats, seed, is_shuffled=shuffle and is_training, from_beginning=not crop_seconds
+                len(own_paths),
+                crops_per_clip,
+                seed,
+                first_epoch,
+                shuffle_clips,
+                is_shuffled=shuffle and is_training,
+                from_beginning=not crop_seconds,
             )
             decoding = make_decoding(rate_hz, seconds, batch_size or 1, decoder, decode_workers)
             batches = all_passes(clips, order, decoding, (0, 1), keep_empty=False)
@@ -184,57 +205,24 @@ def audio_dataset_from_directory(
     return made if subset == "both" else made[0]
 
 
-def _check_arguments(
-    labels: Any,
-    label_mode: Any,
-    class_names: Any,
-    batch_size: int | None,
-    output_sequence_length: int | None,
-    ragged: bool,
-    crop_seconds: float | None,
-    group_by: str | None,
-) -> None:
-    if not (labels is None or labels == "inferred" or isinstance(labels, list | tuple)):
-        raise ValueError(f"expected labels as 'inferred', a list of class indices or None, received {labels!r}")
-    if class_names and labels != "inferred":
-        raise ValueError("expected class_names only with labels='inferred', received them with others; leave them out")
-    for name, value, choices in (("label_mode", label_mode, LABEL_MODES), ("group_by", group_by, (*GROUPS, None))):
-        if value not in choices:
-            raise ValueError(f"expected {name} to be one of {', '.join(map(repr, choices))}, received {value!r}")
-    if ragged:
-        raise ValueError("expected ragged=False, received True; give output_sequence_length or crop_seconds instead")
-    for name, number in (("batch_size", batch_size), ("output_sequence_length", output_sequence_length)):
-        if number is not None and number < 1:
-            raise ValueError(f"expected {name} of at least 1, or None, received {number}")
-    if crop_seconds is not None and not crop_seconds > 0:
-        raise ValueError(f"expected crop_seconds of more than 0, or None for whole clips, received {crop_seconds}")
-    if crop_seconds and output_sequence_length:
-        raise ValueError("expected crop_seconds or output_sequence_length, received both; leave one out")
+def _find_rate(paths: Sequence[str]) -> int:
+    """Returns the one sample rate of all files that can be opened."""
 
-
-def _check_division(validation_split: float | None, subset: str | None, shuffle: bool, seed: int | None) -> None:
-    if validation_split is not None and not 0 < validation_split < 1:
-        raise ValueError(f"expected validation_split between 0 and 1, received {validation_split}")
-    if bool(validation_split) != bool(subset):
-        raise ValueError(
-            f"expected validation_split and subset together, received validation_split={validation_split} and subset={subset!r}"
-        )
-    if subset and subset not in SUBSETS:
-        raise ValueError(f"expected subset to be one of {', '.join(SUBSETS)}, received {subset!r}")
-    if validation_split and shuffle and seed is None:
-        raise ValueError(
-            "expected a seed, or shuffle=False, so that training and validation share no file, received neither"
-        )
-
-
-def _first_rate(paths: Sequence[str]) -> int:
-    """Returns the sample rate of the first file that can be decoded."""
-    for path in paths:
+    def read_rate(path: str) -> int | None:
         try:
             return read_info(path).sample_rate_hz
         except DecodeError:
-            continue
-    raise ValueError(f"expected files that can be decoded, found none of {len(paths)}; see probe_audio")
+            return None  # decoding it will record the reason
+
+    with ThreadPoolExecutor(default_workers()) as pool:
+        rates = Counter(rate for rate in pool.map(read_rate, paths) if rate)
+    if not rates:
+        raise ValueError(f"expected files that can be decoded, found none of {len(paths)}; see probe_audio")
+    if len(rates) > 1:
+        ranked = sorted(rates.items(), key=lambda pair: (-pair[1], pair[0]))
+        found = ", ".join(f"{rate} Hz ({count} files)" for rate, count in ranked[:5])
+        raise ValueError(f"expected files of one sample rate, found {found}; give the sampling_rate to convert them to")
+    return next(iter(rates))
 
 
 def _targets(indices: np.ndarray, label_mode: str, classes: int) -> np.ndarray:
@@ -277,8 +265,8 @@ def _finish(
         dataset = dataset.map(lambda waveform, *label: (waveform[..., tf.newaxis], *label))
     if is_unlabelled:
         dataset = dataset.map(lambda waveform: waveform)
-    if batch_size is None:
-        dataset = dataset.unbatch()
+    if batch_size is None:  # of one example each
+        dataset = dataset.unbatch().apply(tf.data.experimental.assert_cardinality(len(batches)))
     finished = DirectoryDataset(dataset, batches._paths, batches.ledger)
     finished.class_names, finished.file_paths = class_names, paths
     return finished

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from sklearn.model_selection import GroupShuffleSplit
 
 from pipeline.catalogs.metadata import METADATA_FILE, join_metadata
+from pipeline.catalogs.splits import artist_groups
 from pipeline.storage.audio_files import FoundAudio, list_endings
 from pipeline.storage.left_out import describe_left_out
 
@@ -18,14 +19,14 @@ def list_files(
     found: FoundAudio,
     labels: str | Sequence[int] | None,
     class_names: Sequence[str] | None,
-    follow_links: bool,
 ) -> tuple[np.ndarray, np.ndarray, list[str] | None]:
     """Lists the files in Keras's order: class by class, then folder by folder, with their class indices and names."""
-    files = [file for file in found.files if follow_links or not _is_behind_link(directory, file)]
+    files = list(found.files)
     if labels == "inferred":
         folders = sorted({folder.split("/")[0] for folder in found.folders if folder})
-        folders = [name for name in folders if follow_links or not Path(directory, name).is_symlink()]
         names = folders if class_names is None else list(class_names)
+        if len(set(names)) < len(names):
+            raise ValueError(f"expected each of class_names once, received {names}")
         if unknown := set(names) - set(folders):
             raise ValueError(
                 f"expected class_names among the folders of {directory} ({', '.join(folders)}), received others: "
@@ -61,11 +62,6 @@ def list_files(
     )
 
 
-def _is_behind_link(directory: str, file: str) -> bool:
-    parts = file.split("/")
-    return any(Path(directory, *parts[:count]).is_symlink() for count in range(1, len(parts) + 1))
-
-
 def shuffled(values: np.ndarray, seed: int) -> np.ndarray:
     """Shuffles as Keras does, so that the division by `validation_split` is Keras's."""
     shuffled = list(values)
@@ -74,23 +70,50 @@ def shuffled(values: np.ndarray, seed: int) -> np.ndarray:
 
 
 def choose_validation(
-    directory: str, files: np.ndarray, validation_split: float, group_by: str | None, seed: int
-) -> np.ndarray:
-    """Returns which of the files are for validation: the last ones, or those of some artists or albums."""
+    directory: str, files: np.ndarray, indices: np.ndarray, validation_split: float, group_by: str | None, seed: int
+) -> tuple[np.ndarray, list[str]]:
+    """Chooses the files for validation: the last ones, or those of some artists or albums.
+
+    Args:
+        directory: the folder, whose `metadata.csv` names artists and albums.
+        files: relative to it.
+        indices: class index of each.
+        validation_split: share of the files for validation.
+        group_by: "artist" (the album counts where the artist is unknown), "album" or None.
+        seed: of the artists or albums that are chosen.
+
+    Returns:
+        Which of the files are for validation, bool [files], and what there is to say of the table.
+    """
     is_validation = np.zeros(len(files), bool)
     if group_by is None:
         is_validation[len(files) - int(validation_split * len(files)) :] = True
-        return is_validation
+        return is_validation, []
     table = Path(directory, METADATA_FILE)
     if not table.is_file():
         raise ValueError(f"expected a table {table} with the columns path and {group_by} for group_by, found none")
     metadata = join_metadata(table, Path(directory), "", files.tolist())
     if group_by not in metadata.columns:
         raise ValueError(f"expected a column {group_by} in {table} for group_by, found none; add it")
-    metadata.check_coverage(files.tolist())
-    names = metadata.columns[group_by].reindex(files).fillna("")
-    groups = [name or f"file {place}" for place, name in enumerate(names)]
-    splitter = GroupShuffleSplit(1, test_size=validation_split, random_state=seed)
-    _, rows = next(splitter.split(files, groups=groups))
-    is_validation[rows] = True
-    return is_validation
+    notes = [*metadata.notes, *metadata.check_coverage(files.tolist())]
+    columns = metadata.columns.reindex(index=files, columns=["artist", "album"]).fillna("")
+    if group_by == "album":
+        columns["artist"] = ""
+    is_validation[_choose_groups(artist_groups(columns).tolist(), indices.tolist(), validation_split, seed)] = True
+    return is_validation, notes
+
+
+def _choose_groups(groups: Sequence[str], indices: Sequence[int], share: float, seed: int) -> list[int]:
+    """Chooses groups in random order, each as a whole if that brings the classes nearer to their share; returns the places."""
+    missing = {index: share * count for index, count in Counter(indices).items()}
+    members: dict[str, list[int]] = {}
+    for place, group in enumerate(groups):
+        members.setdefault(group, []).append(place)
+    chosen: list[int] = []
+    for group in shuffled(np.array(sorted(members), object), seed):
+        counts = Counter(indices[place] for place in members[group])
+        if sum(abs(missing[index] - count) - abs(missing[index]) for index, count in counts.items()) < 0:
+            chosen += members[group]
+            for index, count in counts.items():
+                missing[index] -= count
+    return chosen

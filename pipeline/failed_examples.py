@@ -1,4 +1,4 @@
-"""Failures inside a dataset: takes failed examples out of their batches and records them in the ledger."""
+"""Failures inside a dataset: takes failed examples out of their batches, and records them, and remarks, in the ledger."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ from pipeline.failures import FailureBudgetError, FailureLedger
 
 
 def drop_failures(paths: Sequence[str], ledger: FailureLedger) -> Callable[..., tuple[tf.Tensor, ...]]:
-    """Makes a function for `Dataset.map` that takes failed examples out of a batch and records them.
+    """Makes a function for `Dataset.map` that takes failed examples out of a batch and records them, and remarks on others.
 
     Args:
         paths: the path of each row.
-        ledger: where the failures are recorded.
+        ledger: where the failures and remarks are recorded.
 
     Returns:
-        A function of a batch (*tensors, row, error), all [batch, ...], that returns the batch (*tensors, row) without the
-        examples whose error is not empty.
+        A function of a batch (*tensors, row, error, remark), all [batch, ...], that returns the batch (*tensors, row)
+        without the examples whose error is not empty.
     """
+
+    def note(rows: np.ndarray, remarks: np.ndarray) -> np.int64:
+        for row, remark in zip(rows, remarks, strict=True):
+            ledger.remark(paths[row], remark.decode(errors="surrogateescape"))
+        return np.int64(len(rows))
 
     def record(rows: np.ndarray, errors: np.ndarray) -> np.int64:
         try:
@@ -31,8 +36,8 @@ def drop_failures(paths: Sequence[str], ledger: FailureLedger) -> Callable[..., 
         return np.int64(len(rows))
 
     def drop(*batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        *kept, error = batch
-        failed = error != ""
+        *kept, error, remark = batch
+        failed, remarked = error != "", remark != ""
 
         def record_and_drop() -> list[tf.Tensor]:
             rows = tf.boolean_mask(kept[-1], failed)
@@ -40,8 +45,14 @@ def drop_failures(paths: Sequence[str], ledger: FailureLedger) -> Callable[..., 
             with tf.control_dependencies([recorded]):
                 return [tf.boolean_mask(tensor, ~failed) for tensor in kept]
 
-        # The usual batch has no failure and is passed on without a copy.
-        result = tf.cond(tf.reduce_any(failed), record_and_drop, lambda: [tf.identity(tensor) for tensor in kept])
+        def note_remarks() -> tf.Tensor:
+            rows = tf.boolean_mask(kept[-1], remarked)
+            return tf.numpy_function(note, [rows, tf.boolean_mask(remark, remarked)], tf.int64)
+
+        noted = tf.cond(tf.reduce_any(remarked), note_remarks, lambda: tf.constant(0, tf.int64))
+        with tf.control_dependencies([noted]):
+            # The usual batch has no failure and is passed on without a copy.
+            result = tf.cond(tf.reduce_any(failed), record_and_drop, lambda: [tf.identity(tensor) for tensor in kept])
         for tensor, original in zip(result, kept, strict=True):
             tensor.set_shape([None, *original.shape[1:]])
         return tuple(result)

@@ -104,5 +104,6 @@ class FailureLedger:
             raise FailureBudgetError(
                 f"expected at most {allowed} undecodable files of {self.total_files} "
                 f"(max_failure_rate={self.max_failure_rate:g}), found {len(failed)}:\n{shown}{more}\n"
-                "Repair or remove them, leave them out with a probe file, or raise --max_failure_rate."
+                "Repair or remove them, leave them out with a probe file, or raise max_failure_rate "
+                "(--max_failure_rate)."
             )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import atexit
+import gc
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.data.ops.iterator_ops import OwnedIterator
+from tensorflow.python.data.ops.multi_device_iterator_ops import OwnedMultiDeviceIterator
 
 from pipeline.failed_examples import find_problem
 from pipeline.failures import FailureLedger
@@ -15,20 +19,25 @@ class LedgeredDataset(tf.data.Dataset):
     """A `tf.data.Dataset` with the ledger of the files that it could not decode.
 
     What is made of it (`map`, `repeat`, `prefetch`, …) is a plain dataset: it records in the same ledger, but has no
-    attribute for it, and TensorFlow's error stands around the ledger's message when too many files fail.
+    attribute for it, and TensorFlow's error stands around the ledger's message when too many files fail. Only
+    `apply(tf.data.experimental.prefetch_to_device(…))` gives a `LedgeredDataset` again.
 
     Args:
         dataset: what it holds.
         paths: the files that it is made of.
         ledger: that it records its failures in.
+        batches: how many it has; None: as many as TensorFlow knows that it has.
 
     Attributes:
         ledger: of the files that could not be decoded.
     """
 
-    def __init__(self, dataset: tf.data.Dataset, paths: Sequence[str], ledger: FailureLedger) -> None:
+    def __init__(
+        self, dataset: tf.data.Dataset, paths: Sequence[str], ledger: FailureLedger, batches: tf.Tensor | None = None
+    ) -> None:
         self._dataset = dataset
         self._paths = paths
+        self._batches = batches
         self.ledger = ledger
         super().__init__(dataset._variant_tensor)
 
@@ -39,6 +48,18 @@ class LedgeredDataset(tf.data.Dataset):
     def element_spec(self) -> Any:
         """The shapes and types of a batch."""
         return self._dataset.element_spec
+
+    def cardinality(self) -> tf.Tensor:
+        """Returns the number of batches, as that of any dataset."""
+        return super().cardinality() if self._batches is None else self._batches
+
+    def apply(self, transformation_func: Callable[[tf.data.Dataset], tf.data.Dataset]) -> tf.data.Dataset:
+        """Applies a transformation, as that of any dataset does; after `prefetch_to_device` number and ledger are still known."""
+        made = super().apply(transformation_func)
+        if not getattr(transformation_func, "__qualname__", "").startswith("prefetch_to_device."):
+            return made
+        # TensorFlow does not know the number, and `assert_cardinality` must not stand behind a device's memory.
+        return LedgeredDataset(made, self._paths, self.ledger, self.cardinality())
 
     def __iter__(self) -> Iterator[Any]:
         batches = iter(self._dataset)
@@ -80,3 +101,19 @@ def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.with_options(options)
+
+
+@atexit.register
+def close_iterators() -> None:
+    """Ends the threads that decode ahead for iterators which are still there at the end of the process.
+
+    Otherwise the interpreter takes such an iterator down when it lets no other thread run Python any more. A thread that
+    decodes at this moment never ends, the iterator waits for it, and the process hangs.
+    """
+    was_frozen = gc.get_freeze_count() > 0  # frozen objects are not listed
+    gc.unfreeze()
+    for thing in gc.get_objects():
+        if type(thing) in (OwnedIterator, OwnedMultiDeviceIterator):
+            vars(thing).clear()
+    if was_frozen:
+        gc.freeze()

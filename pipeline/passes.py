@@ -21,8 +21,8 @@ BUFFER_BATCHES = 2  # decoded ahead of the training step
 # is no example.
 _NO_CLIP_SECONDS = 30
 
-# A function that has batches decoded elsewhere. Its arguments are a dataset of (step, *batch), which consists of graph ops
-# alone, and a function that decodes the batch of a step in this process. It returns a dataset of all batches in order.
+# A function that has batches decoded elsewhere. Its arguments are a dataset of (step, *batch), which runs in any process that
+# has called `pipeline.decoding.batches.serve_batches`, and a function that decodes the batch of a step in this process. It returns a dataset of all batches in order.
 Delivery = Callable[[tf.data.Dataset, Callable[[int], Batch]], tf.data.Dataset]
 
 
@@ -174,7 +174,7 @@ class SinglePass:
         settings = self.decoding
         rate_and_size = settings.sample_rate_hz, settings.crop_samples, self._own_size
         return decoded_batches(
-            crops, self.table, *rate_and_size, settings.decoder, settings.workers, self.clips.ledger.remark
+            crops, self.table, *rate_and_size, settings.decoder, settings.workers, portable=self.delivery is not None
         )
 
     def _decode_step(self, step: tf.Tensor) -> Batch:

@@ -17,7 +17,12 @@ RESERVED = {
         "experiments/benchmark/limit.py",
         "experiments/benchmark/rivals",
     ),
-    "soxr": ("pipeline/decoding/soundfile_decoder.py", "experiments/benchmark/rivals"),
+    "soxr": (
+        "pipeline/decoding/native_decoder.py",
+        "pipeline/decoding/soundfile_decoder.py",
+        "experiments/benchmark/rivals",
+    ),
+    "numba": ("pipeline/mp3/native",),
     "tensorflow_io": ("pipeline/decoding/tfio_decoder.py",),
     "kapre": ("layers/front_ends/log_mel.py",),
     "jinja2": ("experiments/reporting",),
@@ -36,9 +41,12 @@ ARROWS = {
     "pipeline.pass_counter": "",
     "pipeline.passes": "clip_lists decoding failed_examples ledgered order pass_counter storage",
     "pipeline.dataset": "clip_lists decoding failed_examples failures ledgered order passes windows",
-    "pipeline.directory": "clip_lists dataset decoding directory_files failures ledgered order passes storage",
+    "pipeline.directory_arguments": "",
+    "pipeline.directory": (
+        "clip_lists dataset decoding directory_arguments directory_files failures ledgered order passes storage"
+    ),
     "pipeline.directory_files": "catalogs storage",
-    "pipeline.service": "decoding passes",
+    "pipeline.service": "dataset decoding passes",
     "pipeline.catalogs": "decoding demo failures storage",
     "pipeline.download": "storage",
     "pipeline.demo": "storage",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import importlib.metadata
@@ -31,12 +32,26 @@ if TYPE_CHECKING:
     from experiments.benchmark.stages import Stage
 
 _FIRST_EPOCHS = 3  # times that the first epoch is measured at most
-_LIBRARIES = ("tensorflow", "tensorflow-io", "soundfile", "soxr", "numpy", "librosa", "torch", "torchcodec", "av")
+_LIBRARIES = (
+    "tensorflow",
+    "tensorflow-io",
+    "soundfile",
+    "soxr",
+    "numba",
+    "numpy",
+    "librosa",
+    "torch",
+    "torchcodec",
+    "av",
+)
 # name in benchmark.json: (row, row that it is divided by)
 _RATIOS = {
+    "native_to_limit": ("ours_native", "limit"),
+    "native_to_soundfile": ("ours_native", "ours_soundfile"),
     "to_limit": ("ours_soundfile", "limit"),
     "tfio_to_limit": ("ours_tfio", "limit"),
-    **{row.ratio: ("ours_soundfile", name) for name, row in ROWS.items() if row.is_rival},
+    **{row.ratio: ("ours_native", name) for name, row in ROWS.items() if row.is_rival},
+    "whole_to_study": ("ours_native_whole", "study_librosa"),
 }
 
 
@@ -71,7 +86,7 @@ def run_benchmark(catalog: Catalog, settings: Settings, output_dir: Path, plan: 
         plan: what to measure.
 
     Returns:
-        The contents of benchmark.json: environment, rows, ratios, skipped, and as planned stages, train_step and
+        The contents of benchmark.json: environment, rows, ratios, skipped, decoders (files by what decodes them and why), and as planned stages, train_step and
         time_to_first_epoch.
 
     Raises:
@@ -86,7 +101,7 @@ def run_benchmark(catalog: Catalog, settings: Settings, output_dir: Path, plan: 
     require_one_label(settings, "the benchmark")
     if plan.stages or plan.train_step:
         build_model(settings, len(catalog.labels))  # refuses settings that do not fit before minutes of measuring
-    catalog, clip_seconds = _decodable(catalog, plan.clips)
+    catalog, clip_seconds, decoders = _decodable(catalog, plan.clips)
     work = Workload(
         catalog.tracks["path"].tolist(),
         settings.sample_rate_hz,
@@ -116,6 +131,7 @@ def run_benchmark(catalog: Catalog, settings: Settings, output_dir: Path, plan: 
             if above in rates and below in rates
         },
         "skipped": skipped,
+        "decoders": decoders,
     }
     print(format_table(rows))
     print("  ".join(f"{name} {ratio:.2f}" for name, ratio in result["ratios"].items()))
@@ -152,8 +168,8 @@ def _write_result(result: dict[str, Any], output_dir: Path) -> None:
     write_text(output_dir / "benchmark.json", json.dumps(result, indent=2) + "\n")
 
 
-def _decodable(catalog: Catalog, clips: int) -> tuple[Catalog, float]:
-    """At most so many clips, spread over the data set and decodable, and their mean length in seconds."""
+def _decodable(catalog: Catalog, clips: int) -> tuple[Catalog, float, dict[str, int]]:
+    """At most so many clips, spread over the data set and decodable, their mean length in seconds, and how many go which way."""
     step = max(1, len(catalog.tracks) // clips)
     tracks = catalog.tracks.iloc[::step].head(clips)
     probes = [probe_file(path) for path in progress(tracks["path"], len(tracks), "looking at the files")]
@@ -161,7 +177,10 @@ def _decodable(catalog: Catalog, clips: int) -> tuple[Catalog, float]:
     if not all(good):
         print(f"note: {len(good) - sum(good)} files cannot be decoded and are left out")
     seconds = sum(probe.duration_seconds for probe in probes if probe.decodable) / max(1, sum(good))
-    return dataclasses.replace(catalog, tracks=tracks[good].reset_index(drop=True)), seconds
+    decoders = dict(collections.Counter(probe.decoder for probe in probes if probe.decodable).most_common())
+    for decoder, files in decoders.items():
+        print(f"decoded by --decoder=auto: {files} files, {decoder}")
+    return dataclasses.replace(catalog, tracks=tracks[good].reset_index(drop=True)), seconds, decoders
 
 
 def _measure(passes: dict[str, Pass], plan: Plan, clip_seconds: dict[str, float]) -> list[Throughput]:
@@ -176,7 +195,7 @@ def _run_stages(work: Workload, settings: Settings, num_classes: int, plan: Plan
     measured = _measure(passes, plan, dict.fromkeys(passes, settings.crop_seconds))
     rates = {row.name: row.clips_per_second for row in measured}
     cpu_ms = {row.name: row.cpu_ms_per_clip or 0.0 for row in measured}
-    stages = summarise_stages(work, rates, cpu_ms, plan.repeats)
+    stages = summarise_stages(work, settings, rates, cpu_ms, plan.repeats)
     print(format_stages(stages))
     return stages
 

@@ -59,6 +59,8 @@ class Row:
 ROWS = {
     "limit_threads": Row(limit_threads),
     "limit_processes": Row(limit_processes, has_workers=True),
+    "ours_native": Row(lambda work: decode_batches(work, "auto", work.rounds, work.crop_seconds)),
+    "ours_native_whole": Row(lambda work: decode_batches(work, "auto", 1, 0.0), whole_clips=True),
     "ours_soundfile": Row(lambda work: decode_batches(work, "soundfile", work.rounds, work.crop_seconds)),
     "ours_tfio": Row(lambda work: decode_batches(work, "tfio", 1, work.crop_seconds), "tensorflow_io"),
     "ours_soundfile_whole": Row(lambda work: decode_batches(work, "soundfile", 1, 0.0), whole_clips=True),

@@ -52,23 +52,37 @@ def measure_train_step(catalog: Catalog, settings: Settings, epochs: int) -> dic
         begin = time.perf_counter()
         float(train_step(waveform, class_index)[0])
         times.append(time.perf_counter() - begin)
+    compute_ms = statistics.median(times) * 1e3
     return {
         "step_ms": step_ms,
-        "compute_ms": statistics.median(times) * 1e3,
+        "compute_ms": compute_ms,
         "wait_fraction": wait_fraction,
         "clips_per_second": settings.batch_size / step_ms * 1e3,
-        "verdict": verdict(wait_fraction, settings),
+        "verdict": verdict(wait_fraction, settings, step_ms, compute_ms),
     }
 
 
-def verdict(wait_fraction: float, settings: Settings) -> str:
-    """Says in words what bounds a step, and which flag would help."""
+def verdict(wait_fraction: float, settings: Settings, step_ms: float, compute_ms: float) -> str:
+    """Says in words what bounds a step, and which flag would help.
+
+    Args:
+        wait_fraction: share of a step spent waiting for data.
+        settings: of the run.
+        step_ms: a step of training, with its data.
+        compute_ms: the same step with decoding left out.
+    """
+    on_gpu = bool(tf.config.list_physical_devices("GPU"))
     share = f"{wait_fraction:.0%} of a step is spent waiting for data"
     if wait_fraction < _INPUT_BOUND:
-        on_gpu = bool(tf.config.list_physical_devices("GPU"))
         remedies = ["--jit_compile"] if on_gpu and not settings.jit_compile else []
         remedies += [] if settings.mixed_precision or not on_gpu else ["--mixed_precision"]
         remedies += ["a smaller --model or --n_mels", "a longer --hop_length"]
+        shared_ms = max(0.0, step_ms - compute_ms)
+        if shared_ms >= _INPUT_BOUND * step_ms:
+            return (
+                f"bound by cores that decoding and training share: {share}, but with decoding left out a step takes "
+                f"{compute_ms:.0f} ms instead of {step_ms:.0f} ms. More cores, faster decoding, {', '.join(remedies)} would help."
+            )
         return f"compute-bound: {share}. Faster decoding would change nothing; {', '.join(remedies)} would."
     remedies = [] if settings.decoder == DEFAULT_DECODER else [f"--decoder={DEFAULT_DECODER}"]
     if settings.decode_workers and settings.decode_workers < (os.cpu_count() or 1):

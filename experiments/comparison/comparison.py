@@ -133,7 +133,7 @@ def _on_common_clips(predictions: dict[Trial, pd.DataFrame]) -> dict[Trial, pd.D
         trial: pd.MultiIndex.from_frame(table[["split", "track_id", "path"]]) for trial, table in predictions.items()
     }
     first, *others = keys.values()
-    common = first[np.logical_and.reduce([first.isin(other) for other in others])] if others else first
+    common = first[np.all([first.isin(other) for other in others], axis=0)] if others else first
     lost = max(len(key) for key in keys.values()) - len(common)
     if lost:
         print(f"note: {lost} clips that some run could not decode are left out of the comparison")

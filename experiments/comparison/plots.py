@@ -39,7 +39,7 @@ def plot_comparison(table: pd.DataFrame, trials: pd.DataFrame, test_clips: int, 
     axis.set_yticks(places, [short_text(model, 60) for model in table["model"]])
     if models > len(table):
         axis.set_title(f"the first {len(table)} of {models} models; comparison.csv has all of them")
-    for place, value in zip(places, mean, strict=True):
+    for place, value in enumerate(mean):
         axis.text(1.01, place, f"{value:.3f}", transform=axis.get_yaxis_transform(), va="center")
     axis.set_ylim(len(table) - 0.5, -0.5)
     axis.set_xlim(max(0.0, min(low.min(), chance) - 0.05), min(1.0, high.max() + 0.05) + 0.01)

@@ -65,7 +65,7 @@ def multi_label_metrics(
     mixed = np.flatnonzero(truth.min(axis=0) != truth.max(axis=0))
     areas = {"roc_auc": roc_auc_score, "average_precision": average_precision_score}
     of_label = {
-        name: {label: float(score(truth[:, label], probabilities[:, label])) for label in mixed}
+        name: {label: float(score(truth[:, label], probabilities[:, label])) for label in mixed.tolist()}
         for name, score in areas.items()
     }
     precision, recall, f1, support = label_scores(truth, predicted, average=None, zero_division=0)

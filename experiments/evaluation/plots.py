@@ -53,7 +53,7 @@ def plot_confusion_matrix(
         text.set_parse_math(False)
     for true, guess in np.ndindex(count, count):
         colour = "white" if matrix.shares[true, guess] > 0.6 else "black"
-        axis.text(guess, true, matrix.counts[true, guess], ha="center", va="center", color=colour)
+        axis.text(guess, true, str(matrix.counts[true, guess]), ha="center", va="center", color=colour)
     save_figure(figure, path)
 
 

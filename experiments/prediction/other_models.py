@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from experiments import console
 from pipeline.storage.audio_files import AUDIO_SUFFIXES
 
 METADATA_FILE = "metadata.json"  # in a SavedModel's assets.extra, in the zip at a .tflite's end, a property of .onnx
@@ -97,4 +98,4 @@ def _export_command(run_dir: Path) -> str:
         return "its training is not finished; run the command again that trained it, then export it"
     name = run_dir.resolve().name or "model"
     command = f"--run_dir={shlex.quote(str(run_dir))} --export_dir={shlex.quote(f'exports/{name}')}"
-    return f"export it first: python -m experiments.export_saved_model {command}"
+    return f"export it first: {console.command_prefix}export_saved_model {command}"

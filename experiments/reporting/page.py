@@ -117,7 +117,7 @@ def _one_label(data: ReportData) -> dict[str, Any]:
     reliability = calibration(data.probabilities, data.truth)
     few = len(data.labels) <= MOST_CELLS  # a matrix of more would have too many cells to be read, or to be held
     return {
-        "most_common": {"label": data.labels[counts.argmax()], "share": counts.max() / counts.sum()},
+        "most_common": {"label": data.labels[np.argmax(counts)], "share": int(np.max(counts)) / len(data.truth)},
         "bins": reliability_bins(reliability),
         "reliability_axes": reliability_axes(),
         "expected_error": reliability.expected_error,

@@ -96,7 +96,7 @@ class ReliabilityBin:
 def reliability_bins(calibration: Calibration) -> list[ReliabilityBin]:
     """Returns the bins of a reliability diagram that hold predictions."""
     bins = []
-    for i in np.flatnonzero(calibration.counts):
+    for i in np.flatnonzero(calibration.counts).tolist():
         count, accuracy = int(calibration.counts[i]), float(calibration.accuracy[i])
         bins.append(
             ReliabilityBin(

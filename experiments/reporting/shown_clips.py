@@ -76,7 +76,7 @@ class ReportClip(ShownClip):
     @property
     def most_confident(self) -> int:
         """The window in which the model was most confident of the class that it predicted for the clip."""
-        return int(self.windows[:, self.predicted].argmax())
+        return int(np.argmax(self.windows[:, self.predicted]))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -111,4 +111,4 @@ class MultiLabelClip(ShownClip):
     @property
     def most_confident(self) -> int:
         """The window in which the model was most confident of `focus`."""
-        return int(self.windows[:, self.focus].argmax())
+        return int(np.argmax(self.windows[:, self.focus]))

@@ -32,14 +32,19 @@ def over_waveforms(
     if not waveform.dtype.is_floating:
         raise ValueError(_expected_floating_point(name, waveform.dtype))
     batch_shape, samples = split_shape(name, waveform.shape)
+    # Sizes that only a running graph knows. XLA, which knows them, leaves the checks out.
+    checks = []
     if samples is None:
-        # A shape that only a running graph knows. XLA, which knows shapes, leaves the check out.
         message = f"{name} expected waveforms of at least {min_samples} samples; use longer waveforms or {remedy}."
         axis = 1 if batch_shape else 0
-        check = tf.debugging.assert_greater_equal(tf.shape(waveform)[axis], min_samples, message)
-        with tf.control_dependencies([check] if check is not None else []):
+        checks.append(tf.debugging.assert_greater_equal(tf.shape(waveform)[axis], min_samples, message))
+    if waveform.shape.rank == 3 and waveform.shape[2] is None:
+        message = f"{name} expected mono waveforms; average the channels first, with keras.ops.mean(waveform, axis=-1)."
+        checks.append(tf.debugging.assert_equal(tf.shape(waveform)[2], 1, message))
+    if checks:
+        with tf.control_dependencies([check for check in checks if check is not None]):
             waveform = tf.identity(waveform)
-    elif samples < min_samples:
+    if samples is not None and samples < min_samples:
         swapped = "; a single waveform has the shape [samples]" * (samples == 1 and len(waveform.shape) == 2)
         raise ValueError(
             f"{name} expected waveforms of at least {min_samples} samples, received {samples}; use longer waveforms or "
@@ -55,7 +60,8 @@ def split_shape(name: str, shape: Sequence[int | None]) -> tuple[tuple[int | Non
 
     Args:
         name: of the front end, for messages.
-        shape: [batch, samples], [batch, samples, 1], as Keras's and TensorFlow's own loaders give mono, or [samples].
+        shape: [batch, samples], [batch, samples, 1], as Keras's and TensorFlow's own loaders give mono, or [samples]. A graph
+            may not know yet that there is one channel: Keras's loader does not say so.
 
     Returns:
         The shape before the samples, () or (batch,), and the number of samples, each None where it is not known yet.
@@ -74,7 +80,7 @@ def split_shape(name: str, shape: Sequence[int | None]) -> tuple[tuple[int | Non
             f"{name} expected mono waveforms [batch, samples] or [batch, samples, 1], received the shape {sizes}; average "
             "the channels first, with keras.ops.mean(waveform, axis=-1)."
         )
-    if not 1 <= len(sizes) <= 3 or (len(sizes) == 3 and sizes[2] is None):
+    if not 1 <= len(sizes) <= 3:
         raise ValueError(
             f"{name} expected waveforms [batch, samples] or [batch, samples, 1], or one waveform [samples], received the "
             f"shape {sizes}; reshape them first."

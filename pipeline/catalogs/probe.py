@@ -14,8 +14,9 @@ import pandas as pd
 
 from pipeline.catalogs.catalog import Catalog, CatalogError
 from pipeline.catalogs.read_table import read_table
+from pipeline.decoding.auto_decoder import decode_blocks, describe_route, find_remark, read_info
+from pipeline.decoding.decoder import DecodeError
 from pipeline.decoding.silence import describe_silence
-from pipeline.decoding.soundfile_decoder import DecodeError, decode_blocks, find_remark, read_info
 from pipeline.storage.atomic import atomic_write
 from pipeline.storage.clips import clip_size
 
@@ -35,6 +36,7 @@ class ProbeResult:
         decodable: 1 if the whole file could be decoded, else 0.
         reason: why not.
         remark: what to know of a file that could be decoded: that it has no sound, or that a part of it is not used.
+        decoder: "native", or that libsndfile decodes the file or some of it, and why (see `pipeline.decoding.auto_decoder`).
     """
 
     path: str
@@ -45,6 +47,7 @@ class ProbeResult:
     decodable: int = 0
     reason: str = ""
     remark: str = ""
+    decoder: str = ""
 
 
 FIELDS = tuple(field.name for field in dataclasses.fields(ProbeResult))
@@ -62,7 +65,9 @@ def probe_file(path: str) -> ProbeResult:
             peak = max(peak, float(np.abs(block).max()))
         seconds = samples / info.sample_rate_hz
         remark = describe_silence(peak, seconds) or find_remark(path)
-        return dataclasses.replace(result, duration_seconds=round(seconds, 3), decodable=1, remark=remark)
+        return dataclasses.replace(
+            result, duration_seconds=round(seconds, 3), decodable=1, remark=remark, decoder=describe_route(path)
+        )
     except DecodeError as error:
         return dataclasses.replace(result, reason=str(error))
 

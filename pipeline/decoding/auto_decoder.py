@@ -12,11 +12,24 @@ import numpy as np
 
 from pipeline.decoding import soundfile_decoder
 from pipeline.decoding.decoder import DecodeError
-from pipeline.decoding.native_decoder import crop_length, decode_crops as decode_natively
+from pipeline.decoding.native_decoder import compile_kernels, crop_length, find_doubts
+from pipeline.decoding.native_decoder import decode_crops as decode_natively
 from pipeline.decoding.native_stream import NativeStream, native_stream
 from pipeline.decoding.soundfile_decoder import count_windows, decode_blocks, find_remark, read_info
 
-__all__ = ["count_windows", "decode_batch", "decode_blocks", "decode_crop", "find_remark", "find_route", "read_info"]
+__all__ = [
+    "count_windows",
+    "decode_batch",
+    "decode_blocks",
+    "decode_crop",
+    "describe_route",
+    "find_remark",
+    "find_route",
+    "prepare",
+    "read_info",
+]
+
+NATIVE = "native"  # the route of a file that the native kernels decode
 
 
 def decode_crop(
@@ -99,6 +112,11 @@ def decode_batch(
     return batch, errors
 
 
+def prepare() -> None:
+    """Compiles the kernels, or reads them from their cache."""
+    compile_kernels()
+
+
 def find_route(path: str | os.PathLike[str]) -> str:
     """Returns "native", or why a file is decoded by libsndfile.
 
@@ -106,7 +124,22 @@ def find_route(path: str | os.PathLike[str]) -> str:
         DecodeError: the file cannot be opened as audio.
     """
     stream = native_stream(os.fspath(path))
-    return stream if isinstance(stream, str) else "native"
+    return stream if isinstance(stream, str) else NATIVE
+
+
+def describe_route(path: str | os.PathLike[str]) -> str:
+    """Decodes a whole file and says in words which decoder its crops are for, and why.
+
+    Raises:
+        DecodeError: the file cannot be opened as audio.
+    """
+    stream = native_stream(os.fspath(path))
+    if isinstance(stream, str):
+        return f"libsndfile: {stream}"
+    pieces, doubts = find_doubts(stream)
+    if not doubts:
+        return NATIVE
+    return f"libsndfile for {len(doubts)} of {pieces} pieces: {', '.join(dict.fromkeys(doubts))}"
 
 
 def _decode_other(

@@ -5,19 +5,23 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from pipeline import windows
+from pipeline.decoding import python_op
+from pipeline.decoding.code_version import code_version
 from pipeline.decoding.decoder import DecodeError, PythonDecoder
 from pipeline.decoding.registry import get_decoder
 
-Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # waveform [batch, samples], row [batch], error [batch], "" for none
-
-OnRemark = Callable[[str, str], object]  # of a path, and what its user should know
+# waveform [batch, samples], row [batch], error [batch], remark [batch]; the last two are "" where there is none.
+Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]
+_TYPES = (tf.float32, tf.string, tf.string)  # waveform, error, remark
+_DECODE_OP = "decode_batch"
 
 
 def path_table(paths: Sequence[str]) -> tf.Tensor:
@@ -33,7 +37,7 @@ def decoded_batches(
     batch_size: int,
     decoder: str,
     workers: int,
-    on_remark: OnRemark | None = None,
+    portable: bool = False,
 ) -> tf.data.Dataset:
     """Decodes crops to batches.
 
@@ -47,33 +51,70 @@ def decoded_batches(
         batch_size: crops a batch.
         decoder: name in the registry.
         workers: parallel decodes.
-        on_remark: called with a path and what its user should know of the file, by decoders that run as Python code.
+        portable: whether another process may run the graph, after `serve_batches`. Batches are then decoded one after the
+            other, each by as many threads as there are.
 
     Returns:
         A dataset of `Batch`.
     """
-    module: Any = get_decoder(decoder).load()
+    module: Any = get_decoder(decoder).prepare()
 
     def decode_crop(row: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, ...]:
         waveform, error = module.decode_crop(table[row], sample_rate_hz, crop_samples, position)
-        return waveform, row, error
+        return waveform, row, error, tf.constant("")
 
     def decode_batch(row: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, ...]:
         # Declared stateless: a stateful op would lose its parallelism under op determinism, and this one is a function
         # of its inputs.
-        waveform, error = tf.numpy_function(
-            lambda paths, positions: _decode_batch(module, sample_rate_hz, crop_samples, paths, positions, on_remark),
-            [tf.gather(table, row), position],
-            [tf.float32, tf.string],
-            stateful=False,
-        )
-        return tf.ensure_shape(waveform, [None, crop_samples or None]), row, tf.ensure_shape(error, [None])
+        paths = tf.gather(table, row)
+        if portable:
+            inputs = [_version(decoder), decoder, np.int64(sample_rate_hz), np.int64(crop_samples), paths, position]
+            waveform, error, remark = python_op.call(_DECODE_OP, inputs, _TYPES)
+        else:
+            waveform, error, remark = tf.numpy_function(
+                lambda paths, positions: _decode_batch(module, sample_rate_hz, crop_samples, paths, positions),
+                [paths, position],
+                _TYPES,
+                stateful=False,
+            )
+        error, remark = tf.ensure_shape(error, [None]), tf.ensure_shape(remark, [None])
+        return tf.ensure_shape(waveform, [None, crop_samples or None]), row, error, remark
 
     if get_decoder(decoder).is_graph_native:
         decoded = crops.map(decode_crop, num_parallel_calls=workers)
         return decoded.batch(batch_size) if crop_samples else decoded.padded_batch(batch_size)
+    if portable:
+        return crops.batch(batch_size).map(decode_batch)
     # A batch a call, rather than a crop: fewer calls into Python, and no copy into the batch by one thread.
     return crops.batch(batch_size).map(decode_batch, num_parallel_calls=workers)
+
+
+def serve_batches(threads: int) -> None:
+    """Lets graphs of `decoded_batches(portable=True)` run in this process, whichever process made them.
+
+    Args:
+        threads: that decode a batch.
+
+    Raises:
+        PythonOpError: this version of TensorFlow does not allow it.
+    """
+
+    def decode(
+        version: bytes,
+        decoder: bytes,
+        sample_rate_hz: np.int64,
+        crop_samples: np.int64,
+        paths: np.ndarray,
+        positions: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        reason = _refusal(version.decode(), decoder.decode())
+        if reason:
+            waveforms = np.zeros((len(paths), int(crop_samples) or 1), np.float32)
+            return waveforms, np.full(len(paths), reason.encode(), object), np.full(len(paths), b"", object)
+        module = get_decoder(decoder.decode()).load()
+        return _decode_by_threads(threads, module, int(sample_rate_hz), int(crop_samples), paths, positions)
+
+    python_op.register(_DECODE_OP, decode)
 
 
 def count_windows(table: tf.Tensor, crop_seconds: float, decoder: str, workers: int) -> tf.data.Dataset:
@@ -129,20 +170,17 @@ def _decode_batch(
     crop_samples: int,
     encoded_paths: np.ndarray,
     positions: np.ndarray,
-    on_remark: OnRemark | None,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     paths = [os.fsdecode(path) for path in encoded_paths]
     # These are left out by a decoder that has nothing to gain or to say.
     decode_batch = getattr(module, "decode_batch", functools.partial(_decode_paths, module))
     find_remark = getattr(module, "find_remark", None)
     batch, errors = decode_batch(paths, sample_rate_hz, crop_samples, [float(position) for position in positions])
-    if on_remark and find_remark:
-        for path in dict.fromkeys(paths):
-            if remark := find_remark(path):
-                on_remark(path, remark)
-    # A reason may name the file, whose name need not be text.
+    remarks = {path: find_remark(path) if find_remark else "" for path in dict.fromkeys(paths)}
+    # Both may name the file, whose name need not be text.
     reasons = [b"" if error is None else str(error).encode(errors="surrogateescape") for error in errors]
-    return batch, np.array(reasons, object)
+    texts = [remarks[path].encode(errors="surrogateescape") for path in paths]
+    return batch, np.array(reasons, object), np.array(texts, object)
 
 
 def _decode_paths(
@@ -158,6 +196,54 @@ def _decode_paths(
     for row, waveform in zip(batch, waveforms, strict=True):
         row[: len(waveform)] = waveform
     return batch, errors
+
+
+def _decode_by_threads(
+    threads: int,
+    module: PythonDecoder,
+    sample_rate_hz: int,
+    crop_samples: int,
+    paths: np.ndarray,
+    positions: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Does the same with a part of the batch for each thread, for a batch that no other is decoded beside."""
+    parts = np.array_split(np.arange(len(paths)), min(threads, len(paths)))
+    if len(parts) == 1:
+        return _decode_batch(module, sample_rate_hz, crop_samples, paths, positions)
+    batch = np.zeros((len(paths), crop_samples), np.float32)
+
+    def decode(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        waveforms, *texts = _decode_batch(module, sample_rate_hz, crop_samples, paths[rows], positions[rows])
+        if crop_samples:
+            batch[rows[0] : rows[-1] + 1] = waveforms  # whole clips wait for the longest
+        return waveforms, texts[0], texts[1]
+
+    with ThreadPoolExecutor(len(parts)) as pool:
+        waveforms, errors, remarks = zip(*pool.map(decode, parts), strict=True)
+    if not crop_samples:
+        longest = max(part.shape[1] for part in waveforms)
+        batch = np.concatenate([np.pad(part, ((0, 0), (0, longest - part.shape[1]))) for part in waveforms])
+    return batch, np.concatenate(errors), np.concatenate(remarks)
+
+
+def _version(decoder: str) -> str:
+    return code_version(get_decoder(decoder).is_compiled)
+
+
+def _refusal(version: str, decoder: str) -> str:
+    """Returns why this process must not decode a batch for one that has this version of the code, or ""."""
+    try:
+        get_decoder(decoder).check_package()
+        get_decoder(decoder).load()
+    except (ValueError, ImportError) as error:
+        return str(error)
+    if version == _version(decoder):
+        return ""
+    processor = ", or its kind of processor," if get_decoder(decoder).is_compiled else ""
+    return (
+        f"the worker's code or packages for decoding{processor} differ from the trainer's ({_version(decoder)}, {version}): "
+        "run the same ones" + (", or --decoder=soundfile on unlike processors" if processor else "")
+    )
 
 
 def _decode_each(

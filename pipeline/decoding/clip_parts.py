@@ -97,7 +97,9 @@ def _find_parts(path: str, *version: int) -> ClipParts:
     if mp3 is None:
         # A decoder of Vorbis or Opus needs some time after a seek to find its samples to the last bit.
         remark = _unread_frames(path, info) if container == "MP3" else ""
-        return ClipParts(info, (Part(path, info.channels, samples),), container, container not in ("OGG", "MP3"), remark)
+        return ClipParts(
+            info, (Part(path, info.channels, samples),), container, container not in ("OGG", "MP3"), remark
+        )
     if not mp3.states_length and samples == mp3.samples:
         # `open_sound` reads it as it is, without an Info frame.
         mp3 = dataclasses.replace(mp3, lead_samples=DECODER_DELAY_SAMPLES)
@@ -109,7 +111,9 @@ def _find_parts(path: str, *version: int) -> ClipParts:
             f"{mp3.unread_seconds:.2f} s of another sample rate or layer follow after {_seconds(parts, info.sample_rate_hz):.2f} s, "
             "and are not used: files were joined; split them"
         )
-    return ClipParts(dataclasses.replace(info, samples=sum(part.samples for part in parts)), tuple(parts), container, True, remark)
+    return ClipParts(
+        dataclasses.replace(info, samples=sum(part.samples for part in parts)), tuple(parts), container, True, remark
+    )
 
 
 def _unread_frames(path: str, info: AudioInfo) -> str:
@@ -148,7 +152,11 @@ def _joined_links(links: tuple[str, ...]) -> ClipParts:
         remark = f"{what} follow after {_seconds(parts, first.sample_rate_hz):.2f} s, and are not used: {why}; split the file"
         break
     return ClipParts(
-        dataclasses.replace(first, samples=sum(part.samples for part in parts)), tuple(parts), container, is_exact, remark
+        dataclasses.replace(first, samples=sum(part.samples for part in parts)),
+        tuple(parts),
+        container,
+        is_exact,
+        remark,
     )
 
 

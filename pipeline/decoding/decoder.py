@@ -44,8 +44,8 @@ class AudioInfo:
 class PythonDecoder(Protocol):
     """The module of a decoder that runs as Python code: paths are strings and waveforms are NumPy arrays.
 
-    `decode_batch`, or `decode_crops`, and `find_remark` may be left out: then each crop is decoded alone, and there are no
-    remarks.
+    `decode_batch`, or `decode_crops`, `find_remark` and `prepare` may be left out: then each crop is decoded alone, there
+    are no remarks, and nothing to do before the first crop.
     """
 
     def decode_crop(self, path: str, sample_rate_hz: int, crop_samples: int, position: float) -> np.ndarray:
@@ -63,6 +63,9 @@ class PythonDecoder(Protocol):
 
     def count_windows(self, path: str, crop_seconds: float) -> int:
         """Returns how many windows cover a clip, and 1 for a clip that cannot be decoded."""
+
+    def prepare(self) -> None:
+        """Does what takes long once in a process."""
 
     def find_remark(self, path: str) -> str:
         """Returns what the user of a clip should know although it can be decoded, or ""."""
@@ -90,8 +93,9 @@ class Decoder:
     Attributes:
         module: name of its module in `pipeline.decoding`, a `PythonDecoder` or a `GraphDecoder`.
         summary: a few words for the help of a command.
-        is_graph_native: whether it is a `GraphDecoder`. A graph of such a decoder can be sent to other processes, so a
-            data service can decode with it.
+        is_graph_native: whether it is a `GraphDecoder`. A graph of such a decoder holds all of it; one of a
+            `PythonDecoder` calls it in the process in which the graph runs.
+        is_compiled: whether numba compiles it for the processor at hand, so that another model may give other last bits.
         check_package: raises ValueError if a package that the decoder requires is not installed. It imports neither the
             package nor TensorFlow. May be called with two texts for the message: what the decoder is required for, and
             what does without it.
@@ -100,11 +104,18 @@ class Decoder:
     module: str
     summary: str
     is_graph_native: bool = False
+    is_compiled: bool = False
     check_package: Callable[..., None] = lambda *_: None
 
     def load(self) -> Any:
         """Imports the decoder's module, which may take seconds, and returns it."""
         return _load(self.module)
+
+    def prepare(self) -> Any:
+        """Does the same, and before the first crop what takes long once in a process, such as compiling."""
+        module = self.load()
+        getattr(module, "prepare", lambda: None)()
+        return module
 
 
 @functools.cache  # AutoGraph, which warns of imports that it cannot convert, does not look into a cached function

@@ -12,16 +12,23 @@ from pipeline.decoding.buffers import Buffers, buffer_pool
 from pipeline.decoding.decoder import MAX_SAMPLE
 from pipeline.decoding.native_stream import NativeStream
 from pipeline.mp3.native import crops as kernels
+from pipeline.mp3.native.bands import LONG_BANDS, SHORT_BANDS
 from pipeline.mp3.native.compiled import announce_compiling
 from pipeline.mp3.native.lines import DECODED, FRAMES_MISSING, GRANULES, REASONS, main_words
 
+# The stages of decoding a crop: reading its bytes and joining its frames; Huffman; lines; subbands; samples.
+STAGES = ("read", "bits", "requantize", "transform", "synthesis")
 # Longer spans are decoded piece by piece, so that a long clip takes no more memory than a short one.
 _MAX_PIECE_SAMPLES = 512 * 576
 _MAX_BYTES_OF_A_CALL = 1 << 23
 
 
 def decode_crops(
-    crops: Sequence[tuple[NativeStream, float]], sample_rate_hz: int, crop_samples: int, batch: np.ndarray
+    crops: Sequence[tuple[NativeStream, float]],
+    sample_rate_hz: int,
+    crop_samples: int,
+    batch: np.ndarray,
+    last_stage: int = kernels.SYNTHESIS,
 ) -> list[str]:
     """Decodes crops of any number of clips.
 
@@ -30,6 +37,7 @@ def decode_crops(
         sample_rate_hz: rate of the waveforms.
         crop_samples: length of a crop; 0 for whole clips.
         batch: float32 [crops, samples], the result: each row the crop, and zeros behind its end.
+        last_stage: number of the stage among `STAGES` after which to end, for measurements; the result is then undefined.
 
     Returns:
         Of each crop, why it cannot be decoded here, which leaves its row undefined; or "".
@@ -39,13 +47,15 @@ def decode_crops(
     with buffer_pool.borrow() as buffers:
         halved = [n for n, (stream, _) in enumerate(crops) if stream.sample_rate_hz == 2 * sample_rate_hz]
         spans = [(*crops[n], n) for n in halved]
-        for n, status in _decode(spans, sample_rate_hz, crop_samples, True, batch, buffers):
+        for n, status in _decode(spans, sample_rate_hz, crop_samples, True, batch, buffers, last_stage):
             reasons[n] = REASONS[status]
         for n in sorted({*range(len(crops))} - {*halved}):
             stream, position = crops[n]
             length = crop_length(stream, sample_rate_hz, crop_samples, stream.sample_rate_hz)
             total = buffers.array("full rate", 1, length)
-            for _, status in _decode([(stream, position, 0)], sample_rate_hz, crop_samples, False, total, buffers):
+            for _, status in _decode(
+                [(stream, position, 0)], sample_rate_hz, crop_samples, False, total, buffers, last_stage
+            ):
                 reasons[n] = reasons[n] or REASONS[status]
             if not reasons[n]:
                 waveform = total[0]
@@ -55,6 +65,32 @@ def decode_crops(
                 batch[n, : len(fitted)] = fitted
                 batch[n, len(fitted) :] = 0
     return reasons
+
+
+def compile_kernels() -> None:
+    """Compiles the kernels, or reads them from their cache, by decoding nothing."""
+    announce_compiling()
+    with buffer_pool.borrow() as buffers:
+        list(_run([], False, np.empty((0, 1), np.float32), buffers))
+
+
+def find_doubts(stream: NativeStream) -> tuple[int, list[str]]:
+    """Decodes a whole clip piece by piece.
+
+    Returns:
+        The number of pieces, and why each of those that cannot be decoded here cannot.
+    """
+    announce_compiling()
+    doubts, pieces = [], -(-stream.samples // _MAX_PIECE_SAMPLES)
+    with buffer_pool.borrow() as buffers:
+        for place in range(0, stream.samples, _MAX_PIECE_SAMPLES):
+            count = min(_MAX_PIECE_SAMPLES, stream.samples - place)
+            piece = _read(stream, place, count, count, False)
+            statuses = [(0, FRAMES_MISSING)]
+            if piece is not None:
+                statuses = list(_run([(stream, *piece)], False, buffers.array("full rate", 1, count), buffers))
+            doubts += [REASONS[status] for _, status in statuses if status != DECODED]
+    return pieces, doubts
 
 
 def crop_length(stream: NativeStream, sample_rate_hz: int, crop_samples: int, at_rate_hz: int) -> int:
@@ -78,6 +114,7 @@ def _decode(
     is_half_rate: bool,
     batch: np.ndarray,
     buffers: Buffers,
+    last_stage: int,
 ) -> Iterator[tuple[int, int]]:
     """Decodes crops, each to a row of the batch; yields rows and their status, several times where there are several pieces."""
     pieces: list[tuple[NativeStream, bytes, np.ndarray]] = []
@@ -102,10 +139,10 @@ def _decode(
             pieces.append((stream, *piece))
             held += len(piece[0])
             if held > _MAX_BYTES_OF_A_CALL:
-                yield from _run(pieces, is_half_rate, batch, buffers)
+                yield from _run(pieces, is_half_rate, batch, buffers, last_stage)
                 pieces, held = [], 0
     if pieces:
-        yield from _run(pieces, is_half_rate, batch, buffers)
+        yield from _run(pieces, is_half_rate, batch, buffers, last_stage)
 
 
 def _read(
@@ -146,21 +183,25 @@ def _read(
 
 
 def _run(
-    pieces: Sequence[tuple[NativeStream, bytes, np.ndarray]], is_half_rate: bool, batch: np.ndarray, buffers: Buffers
+    pieces: Sequence[tuple[NativeStream, bytes, np.ndarray]],
+    is_half_rate: bool,
+    batch: np.ndarray,
+    buffers: Buffers,
+    last_stage: int = kernels.SYNTHESIS,
 ) -> Iterator[tuple[int, int]]:
     """Decodes the pieces in one call."""
-    jobs = np.stack([job for _, _, job in pieces])
+    jobs = np.array([job for _, _, job in pieces], np.int64).reshape(-1, kernels.COLUMNS)
     jobs[1:, kernels.DATA_BEGIN] = np.cumsum(jobs[:-1, kernels.DATA_BYTES])
     data = np.frombuffer(b"".join([*(data for _, data, _ in pieces), bytes(kernels.PADDING_BYTES)]), np.uint8)
-    granules = int((jobs[:, kernels.SILENT_GRANULES] + jobs[:, kernels.CODED_GRANULES]).max())
-    words = int(main_words(int(jobs[:, kernels.DATA_BYTES].max())))
+    granules = int((jobs[:, kernels.SILENT_GRANULES] + jobs[:, kernels.CODED_GRANULES]).max(initial=0))
+    words = int(main_words(int(jobs[:, kernels.DATA_BYTES].max(initial=0))))
     status = np.full(len(pieces), DECODED, np.int64)
     kernels.decode_jobs(
         data,
         jobs,
-        np.stack([stream.frame_bytes for stream, _, _ in pieces]),
-        np.stack([stream.long_edges for stream, _, _ in pieces]),
-        np.stack([stream.short_edges for stream, _, _ in pieces]),
+        _rows([stream.frame_bytes for stream, _, _ in pieces], 256),
+        _rows([stream.long_edges for stream, _, _ in pieces], LONG_BANDS + 1),
+        _rows([stream.short_edges for stream, _, _ in pieces], SHORT_BANDS + 1),
         is_half_rate,
         buffers.array("work", kernels.work_floats(granules, is_half_rate), 1)[:, 0],
         buffers.array("main", words, 1)[:, 0].view(np.uint8),
@@ -168,6 +209,11 @@ def _run(
         MAX_SAMPLE,
         batch,
         status,
+        last_stage,
     )
     for (_, _, job), result in zip(pieces, status, strict=True):
         yield int(job[kernels.ROW]), int(result)
+
+
+def _rows(rows: list[np.ndarray], length: int) -> np.ndarray:
+    return np.array(rows, np.int32).reshape(len(rows), length)

@@ -8,7 +8,9 @@ from pipeline.decoding.decoder import Decoder
 from pipeline.decoding.tfio_package import require_tensorflow_io
 
 DECODERS: dict[str, Decoder] = {
-    "auto": Decoder("auto_decoder", "MP3s by kernels of our own, three times as fast, all else by soundfile"),
+    "auto": Decoder(
+        "auto_decoder", "MP3s by kernels of our own, three times as fast, all else by soundfile", is_compiled=True
+    ),
     "soundfile": Decoder("soundfile_decoder", "libsndfile and soxr: every format"),
     "tfio": Decoder(
         "tfio_decoder",
@@ -19,8 +21,6 @@ DECODERS: dict[str, Decoder] = {
 }
 DEFAULT_DECODER = "auto"
 MAX_WORKERS = 1024  # parallel decodes: more than any machine has cores
-# The decoder of a data service, unless another one is chosen.
-SERVICE_DECODER = next(name for name, decoder in DECODERS.items() if decoder.is_graph_native)
 
 
 def decoder_help() -> str:

@@ -34,6 +34,11 @@ _LOWEST_RATE_HZ, _HIGHEST_RATE_HZ = 1000, 1_000_000  # a false rate makes hours 
 _UNKNOWN = 1 << 62  # libsndfile's lengths from here on mean that it does not know
 
 
+def libsndfile_version() -> str:
+    """Returns the version of the libsndfile that is loaded; the package soundfile brings one, or finds the system's."""
+    return soundfile.__libsndfile_version__
+
+
 @contextmanager
 def open_sound(path: str | os.PathLike[str]) -> Iterator[tuple[soundfile.SoundFile, int]]:
     """Opens an audio file and yields it with its true number of samples.

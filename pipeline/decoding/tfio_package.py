@@ -13,7 +13,7 @@ class MissingOpsError(ValueError):
     """tensorflow-io is not installed, or its native library cannot be loaded."""
 
 
-def require_tensorflow_io(use: str = "the decoder tfio", instead: str = "take the decoder soundfile") -> None:
+def require_tensorflow_io(use: str = "the decoder tfio", instead: str = "take the decoder auto") -> None:
     """Checks that tensorflow-io is installed.
 
     Args:

@@ -64,7 +64,7 @@ class Song:
         self.step_seconds = 15.0 / tempo_bpm
         self.swing_steps = 0.0  # how late every second step is
         self.steps = int(np.ceil(duration_seconds / self.step_seconds))
-        self.progression = rng.choice(PROGRESSIONS)
+        self.progression = rng.choice(np.array(PROGRESSIONS))
         self.mix = np.zeros((2, round(duration_seconds * sample_rate_hz)))  # [left and right, samples]
 
     def pitch_hz(self, degree: int, octave: int) -> float:
@@ -144,6 +144,8 @@ def syllable(song: Song, pitch_hz: float, steps: float) -> np.ndarray:
     time = song.time(steps)
     hiss = song.rng.standard_normal(len(time))
     buzz = saw(pitch_hz, time + 0.0003 * np.sin(2 * np.pi * 5.5 * time)) + 0.1 * hiss  # with vibrato
-    peaks = [signal.iirpeak(formant_hz, 8, fs=song.sample_rate_hz) for formant_hz in song.rng.choice(VOWELS_HZ)]
+    peaks = [
+        signal.iirpeak(formant_hz, 8, fs=song.sample_rate_hz) for formant_hz in song.rng.choice(np.array(VOWELS_HZ))
+    ]
     vowel = sum(gain * signal.lfilter(*peak, buzz) for gain, peak in zip((1.0, 0.7, 0.4), peaks, strict=True))
     return vowel + 0.3 * song.filtered(hiss * np.exp(-time / 0.03), "highpass", 3000)

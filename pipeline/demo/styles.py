@@ -36,7 +36,7 @@ def hip_hop(song: Song) -> None:
         song.place(instruments.noise_hit(song, 7000, 0.4), roll, 0.4, pan=0.4)
     step = 0
     while step < song.steps:
-        length = rng.integers(1, 4)
+        length = int(rng.integers(1, 4))
         pitch_hz = rng.uniform(0.85, 1.2) * song.sound.voice_pitch_hz
         song.place(instruments.syllable(song, pitch_hz, 0.8 * length), step, song.sound.voice_level)
         step += length
@@ -45,7 +45,7 @@ def hip_hop(song: Song) -> None:
 def instrumental(song: Song) -> None:
     """Pads and arpeggios over slow chords; most songs have a melody, none has drums or a voice."""
     rng = song.rng
-    spacing, octave, order = rng.choice((1, 2, 4)), rng.integers(2, 4), rng.permutation(4)
+    spacing, octave, order = int(rng.choice((1, 2, 4))), int(rng.integers(2, 4)), rng.permutation(4)
     pluck_level, pad_level = rng.uniform(0.3, 0.6), rng.uniform(0.6, 1.2)
     for start, degree in song.bars():
         for position, third in zip(order, (0, 2, 4, 7), strict=True):
@@ -73,8 +73,8 @@ def _play_melody(song: Song, instrument: Callable[[Song, float, float], np.ndarr
     """A tune that walks up and down the scale in notes of uneven length."""
     step, degree = 0, 3
     while step < song.steps:
-        length = song.rng.choice((2, 4, 4, 6, 8))
-        degree = np.clip(degree + song.rng.integers(-2, 3), -2, 9)
+        length = int(song.rng.choice((2, 4, 4, 6, 8)))
+        degree = int(np.clip(degree + song.rng.integers(-2, 3), -2, 9))
         song.place(instrument(song, song.pitch_hz(degree, octave), length), step, level, pan=0.2)
         step += length
 

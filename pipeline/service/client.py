@@ -126,7 +126,7 @@ class ReorderBuffer:
         self._receiver, self._steps, self._decode = receiver, steps, decode
         self._timeouts, self._report = timeouts, report
         self._later: dict[int, tuple[float, Batch]] = {}  # with the time of arrival, in its order
-        self._ended = self._gone = False
+        self._ended = self._gone = self._unable = False
 
     def __iter__(self) -> Iterator[Batch]:
         for step in range(self._steps):
@@ -142,9 +142,23 @@ class ReorderBuffer:
         self.deliveries.received += len(batch[1])
         if failures := int(tf.math.count_nonzero(batch[2])):
             # Perhaps on that worker alone, where a file is out of reach: what counts is whether it can be decoded here.
-            batch = self._decode(step)
+            theirs, batch = batch, self._decode(step)
             self.deliveries.failed += failures
+            self._report_unable(theirs[2], batch[2])
         return batch
+
+    def _report_unable(self, theirs: tf.Tensor, ours: tf.Tensor) -> None:
+        """Reports once why a worker cannot decode what this process can.
+
+        Args:
+            theirs: errors of the worker [batch].
+            ours: errors of this process.
+        """
+        reasons = tf.boolean_mask(theirs, (theirs != "") & (ours == "")).numpy()
+        if len(reasons) and not self._unable:
+            self._unable = True
+            reason = reasons[0].decode(errors="surrogateescape")
+            self._report(f"a worker cannot decode what this process can, which therefore decodes it: {reason}")
 
     def _await(self, step: int) -> None:
         """Waits until the batch of a step has arrived or is given up."""
@@ -178,7 +192,7 @@ class ReorderBuffer:
             if not isinstance(item, tuple):
                 self._ended = True
                 if item:
-                    self._report(f"the data service broke off, decoding goes on here: {item}")
+                    self._report(f"the data service broke off, decoding goes on here: {_reason(item)}")
             elif item[0] < step or item[0] in self._later:
                 self.deliveries.repeated += len(item[1][1])
                 if self._gone:
@@ -186,6 +200,16 @@ class ReorderBuffer:
             else:
                 self._later[item[0]] = time.monotonic(), item[1]
                 self._gone = False
+
+
+def _reason(error: Exception) -> str:
+    """Returns an error of the service as a part of a sentence."""
+    text = error.message if isinstance(error, tf.errors.OpError) else str(error)
+    if "Could not find callback with key" in text:
+        return "a worker does not know how this version of the trainer decodes; start it again from the same version"
+    if "Op type not registered 'IO>" in text:
+        return "dispatcher or workers have no tensorflow-io, which --decoder=tfio requires there too"
+    return text.strip().partition("\n")[0]
 
 
 def service_delivery(address: str, report: Report, timeouts: Timeouts | None = None) -> Delivery:

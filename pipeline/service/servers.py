@@ -24,6 +24,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from pipeline.dataset import default_workers
+from pipeline.decoding.batches import serve_batches
+from pipeline.decoding.python_op import PythonOpError
 from pipeline.decoding.registry import DECODERS
 
 RESTARTS = 10
@@ -203,13 +206,29 @@ def _serve(server: Dispatcher | Worker) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _end_with_supervisor()
     try:
-        for decoder in DECODERS.values():
-            if decoder.is_graph_native:
-                decoder.load().load_ops()  # before the first graph comes that uses them
+        _load_decoders(server)
         server.start().join()
     except (ValueError, tf.errors.OpError) as error:
         print(f"error: the {server.name} cannot start: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _load_decoders(server: Dispatcher | Worker) -> None:
+    """Prepares this process for graphs that decode, before the first one comes: what is missing here is left out."""
+    for decoder in DECODERS.values():
+        try:
+            decoder.check_package()
+        except ValueError:
+            continue  # a trainer that asks for this decoder hears of it
+        if decoder.is_graph_native:
+            decoder.load().load_ops()  # a dispatcher looks at graphs, too
+        elif isinstance(server, Worker):
+            decoder.prepare()
+    if isinstance(server, Worker):
+        try:
+            serve_batches(default_workers())
+        except PythonOpError as error:
+            print(f"the {server.name} decodes by graph ops alone: {error}", file=sys.stderr)
 
 
 def _end_with_supervisor() -> None:

@@ -43,7 +43,7 @@ class FoundAudio:
     left_out: tuple[LeftOut, ...]
 
 
-def find_audio(root: str | Path) -> FoundAudio:
+def find_audio(root: str | Path, link_depth: int | None = None) -> FoundAudio:
     """Searches a folder for audio files, and accounts for every other file in it.
 
     Links are followed. Each folder and each file counts once, whatever the number of its names: a name that is no link
@@ -51,6 +51,8 @@ def find_audio(root: str | Path) -> FoundAudio:
 
     Args:
         root: the folder.
+        link_depth: how deep below it links to folders are followed: 1 for those in the folder itself, 0 for none; None
+            for all. Links to files always are.
 
     Raises:
         OSError: the folder itself cannot be read.
@@ -60,7 +62,7 @@ def find_audio(root: str | Path) -> FoundAudio:
         pass
     walk = _Walk(root)
     walk.search("", os.path.realpath(root))
-    walk.follow_folder_links()
+    walk.follow_folder_links(link_depth)
     walk.follow_file_links()
     return FoundAudio(
         tuple(sorted(walk.files, key=_by_parts)),
@@ -118,13 +120,19 @@ class _Walk:
                     self.files.append(path)
                     self._real_files[real_path] = path
 
-    def follow_folder_links(self) -> None:
-        """Searches the folders that links lead to, and those that links in them lead to, if they are not yet searched."""
+    def follow_folder_links(self, depth: int | None) -> None:
+        """Searches the folders that links lead to, and those that links in them lead to, if they are not yet searched.
+
+        Args:
+            depth: how deep a link may lie; None: anywhere.
+        """
         while self._folder_links:
             links, self._folder_links = sorted(self._folder_links, key=_by_parts), []
             for path in links:
                 real = os.path.realpath(os.path.join(self.root, path))
-                if real in self.folders:
+                if depth is not None and path.count("/") >= depth:
+                    self._leave_out(path + "/", "a link to a folder, which is not followed", Kind.LINK)
+                elif real in self.folders:
                     self._leave_out(path + "/", self._same_folder(real), Kind.REPEATED)
                 elif self.real_root.startswith(real.rstrip("/") + "/"):
                     reason = "a link to a folder that holds the one which is searched"

@@ -20,6 +20,7 @@ class Kind(enum.Enum):
     OUTSIDE = "audio file outside of the label folders", "audio files outside of the label folders"
     UNREADABLE = "folder not readable", "folders not readable"
     SPECIAL = "link that leads nowhere, pipe or device", "links that lead nowhere, pipes or devices"
+    LINK = "link to a folder, not followed", "links to folders, not followed"
     REPEATED = "link to what is used under another name", "links to what is used under other names"
     LABEL = "label without audio", "labels without audio"
     EMPTY = "folder of a label without audio in this split", "folders of labels without audio in their splits"

@@ -127,7 +127,11 @@ def test_readme_runs(small_fma, tmp_path: Path):
         shutil.copy(song, path)
     shutil.copy(song, more_music)
     shutil.copy(song, tmp_path / "song.mp3")
+    collection = shutil.copytree(music, tmp_path / "collection")
+    rows = [f"{path.relative_to(collection)},{path.stem}" for path in sorted(collection.glob("*/*.mp3"))]
+    (collection / "metadata.csv").write_text("\n".join(["path,artist", *rows]))
     places = {
+        "/data/collection": collection,
         "/data/fma": small_fma,
         "/data/music": music,
         "/data/more_music": more_music,

@@ -3,11 +3,12 @@
 import pytest
 from absl import flags
 from absl.testing import flagsaver
-from support.tensorflow_io import needs_tensorflow_io
+from support.tensorflow_io import DECODER_PARAMS
 
 from experiments import settings, settings_flags
 from experiments.builders.model import build_model
 from experiments.recipes import recipe_names, with_recipe
+from pipeline.decoding.registry import DEFAULT_DECODER
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -58,9 +59,7 @@ def test_recipe_of_a_recipe_and_unknown_names():
         parse("--recipe=rock_hipop")
 
 
-@needs_tensorflow_io
-def test_a_data_service_implies_the_decoder_that_it_can_run():
-    assert parse("--data_service=grpc://there:5050").decoder == "tfio"
-    assert parse().decoder == "soundfile"
-    with pytest.raises(ValueError, match="--decoder=tfio with --data_service"):
-        parse("--data_service=grpc://there:5050", "--decoder=soundfile")
+@pytest.mark.parametrize("name", DECODER_PARAMS)
+def test_a_data_service_leaves_the_choice_of_the_decoder(name: str):
+    assert parse("--data_service=grpc://there:5050").decoder == parse().decoder == DEFAULT_DECODER
+    assert parse("--data_service=grpc://there:5050", f"--decoder={name}").decoder == name

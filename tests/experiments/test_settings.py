@@ -46,7 +46,7 @@ def test_damage(text: str):
         ("model", None, "model as str"),
         ("genres", "Rock", r"genres as tuple\[str, \.\.\.\]"),
         ("genres", ["Rock", 3], r"genres as tuple\[str, \.\.\.\]"),
-        ("decoder", "ffmpeg", "decoder as one of soundfile, tfio"),
+        ("decoder", "ffmpeg", "decoder as one of auto, soundfile, tfio"),
         ("colour", "red", "the settings of this version in .*; these are unknown: colour"),
     ],
 )

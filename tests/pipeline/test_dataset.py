@@ -9,7 +9,7 @@ import soundfile
 import tensorflow as tf
 
 from pipeline.dataset import eval_dataset, iterate, train_dataset
-from pipeline.decoding.soundfile_decoder import decode_crop, read_info
+from pipeline.decoding import decode_crop, read_info
 from pipeline.failures import FailureBudgetError, FailureLedger
 
 RATE_HZ = 8000

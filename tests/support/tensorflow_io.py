@@ -10,4 +10,4 @@ needs_tensorflow_io = pytest.mark.skipif(
     not HAS_TENSORFLOW_IO, reason="tensorflow-io has no release for this Python, and this test requires it"
 )
 # The decoders' names, as the values of a parameter.
-DECODER_PARAMS = ("soundfile", pytest.param("tfio", marks=needs_tensorflow_io))
+DECODER_PARAMS = ("auto", "soundfile", pytest.param("tfio", marks=needs_tensorflow_io))

@@ -18,13 +18,21 @@ _logger = logging.getLogger(__name__)
 
 
 def kernel(function: Function) -> Function:
-    """Compiles a function when it is first called; it then runs without Python's lock, and divides as NumPy does."""
-    return _compile(function, fastmath=False)
+    """Compiles a function when it is first called; it then runs without Python's lock, and divides as NumPy does.
 
-
-def float_kernel(function: Function) -> Function:
-    """Does the same for sums of products, which may be added in any order and are finite."""
-    return _compile(function, fastmath=True)
+    Sums are added in the order in which they are written, so that every compilation gives the same bits.
+    """
+    folder = _writable_cache_folder()
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    if folder is None:
+        return numba.njit(**options)(function)
+    # Numba takes the folder from its settings when a function is decorated; librosa's stay where they are.
+    settings: Any = numba.config
+    before, settings.CACHE_DIR = settings.CACHE_DIR, folder
+    try:
+        return numba.njit(cache=True, **options)(function)
+    finally:
+        settings.CACHE_DIR = before
 
 
 def cache_folder() -> Path:
@@ -58,20 +66,8 @@ def _writable_cache_folder() -> str | None:
         probe.touch()
         probe.unlink()
     except (OSError, RuntimeError) as error:  # RuntimeError: no home
-        _logger.warning("The MP3 decoder is compiled anew in every process (10 s): its cache cannot be written: %s", error)
+        _logger.warning(
+            "The MP3 decoder is compiled anew in every process (10 s): its cache cannot be written: %s", error
+        )
         return None
     return str(folder)
-
-
-def _compile(function: Function, fastmath: bool) -> Function:
-    folder = _writable_cache_folder()
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fastmath}
-    if folder is None:
-        return numba.njit(**options)(function)
-    # Numba takes the folder from its settings when a function is decorated; librosa's stay where they are.
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = folder
-    try:
-        return numba.njit(cache=True, **options)(function)
-    finally:
-        numba.config.CACHE_DIR = before

@@ -6,23 +6,29 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.mp3.native.bands import LINES
 from pipeline.mp3.native.compiled import kernel
 from pipeline.mp3.native.edges import (
     EDGE_FLOATS,
-    FULL_RATE,
     HALF_TAPS,
     decode_outside,
     full_hybrid,
-    full_synthesis,
     subtract_before,
     subtract_behind,
 )
-from pipeline.mp3.native.half_band import HALF_BANDS, REACH, filter_subbands
+from pipeline.mp3.native.half_band import REACH, filter_subbands
 from pipeline.mp3.native.hybrid import SLOTS, hybrid_kernel
 from pipeline.mp3.native.lines import DECODED, GRANULES, SAMPLES_TOO_LARGE, decode_lines, join_frames
-from pipeline.mp3.native.synthesis import BANDS, HISTORY, filterbank, synthesis_kernel
+from pipeline.mp3.native.synthesis import (
+    BANDS,
+    HALF_BANDS,
+    HALF_RATE,
+    HISTORY,
+    synthesize_full,
+    synthesize_half,
+)
 
+# What is done one after another; a measurement may end after any of them.
+JOIN, BITS, REQUANTIZE, TRANSFORM, SYNTHESIS = range(5)
 PADDING_BYTES = 8  # behind the bytes of a span, for reading
 # The columns of a job.
 DATA_BEGIN, DATA_BYTES = 0, 1  # its frames among the bytes of all jobs
@@ -34,11 +40,13 @@ CODED_GRANULES = 6  # behind those, a multiple of 2
 FIRST_SAMPLE = 7  # of the span, among the samples that all those granules make
 PHASE = 8  # at half rate: whether the odd samples are taken
 ROW, PLACE, SAMPLES = 9, 10, 11  # where the span's samples go, and how many they are
-BEFORE, BEHIND = 12, 13  # at half rate: 1 if the crop begins here, and how many of the file's samples it lasts, if it ends here
+BEFORE, BEHIND = (
+    12,
+    13,
+)  # at half rate: 1 if the crop begins here, and how many of the file's samples it lasts, if it ends here
 COLUMNS = 14
 
-_HALF_RATE = (filterbank(HALF_BANDS, 2, 0), filterbank(HALF_BANDS, 2, 1))
-_half_hybrid, _half_synthesis = hybrid_kernel(HALF_BANDS), synthesis_kernel(HALF_BANDS, BANDS // 2)
+_half_hybrid = hybrid_kernel(HALF_BANDS)
 
 
 class Span(NamedTuple):
@@ -93,7 +101,21 @@ def work_floats(granules: int, is_half_rate: bool) -> int:
 
 
 @kernel
-def decode_jobs(data, jobs, frame_bytes, long_edges, short_edges, is_half_rate, work, main, words, max_sample, samples, status):
+def decode_jobs(
+    data,
+    jobs,
+    frame_bytes,
+    long_edges,
+    short_edges,
+    is_half_rate,
+    work,
+    main,
+    words,
+    max_sample,
+    samples,
+    status,
+    last_stage=SYNTHESIS,
+):
     """Decodes spans.
 
     Args:
@@ -107,6 +129,7 @@ def decode_jobs(data, jobs, frame_bytes, long_edges, short_edges, is_half_rate, 
         max_sample: what a sample must not exceed.
         samples: float32 [rows, samples], the result.
         status: int64 [jobs], the result: DECODED, or why the span cannot be decoded here (see `lines`).
+        last_stage: after which to end; the samples are undefined if it is not the last one.
     """
     for number in range(len(jobs)):
         job = jobs[number]
@@ -123,11 +146,25 @@ def decode_jobs(data, jobs, frame_bytes, long_edges, short_edges, is_half_rate, 
             words,
             max_sample,
             samples[job[ROW], job[PLACE] : job[PLACE] + job[SAMPLES]],
+            last_stage,
         )
 
 
 @kernel
-def _decode_job(data, job, frame_bytes, long_edges, short_edges, is_half_rate, work, main, words, max_sample, samples):
+def _decode_job(
+    data,
+    job,
+    frame_bytes,
+    long_edges,
+    short_edges,
+    is_half_rate,
+    work,
+    main,
+    words,
+    max_sample,
+    samples,
+    last_stage,
+):
     bands = HALF_BANDS if is_half_rate else BANDS
     silent, granules = job[SILENT_GRANULES], job[SILENT_GRANULES] + job[CODED_GRANULES]
     width = SLOTS * bands
@@ -142,7 +179,7 @@ def _decode_job(data, job, frame_bytes, long_edges, short_edges, is_half_rate, w
     frames = job[SKIPPED_FRAMES] + job[CODED_GRANULES] // GRANULES
     places, main_begin = np.empty(frames + 1, np.int64), np.empty(frames + 1, np.int64)
     status = join_frames(data, job[DATA_BYTES], frame_bytes, job[CHANNELS], places, main, main_begin, words)
-    if status != DECODED:
+    if status != DECODED or last_stage == JOIN:
         return status
     status = decode_lines(
         data,
@@ -157,16 +194,21 @@ def _decode_job(data, job, frame_bytes, long_edges, short_edges, is_half_rate, w
         blocks[silent:],
         lines[silent:],
         other_lines[silent:],
+        last_stage >= REQUANTIZE,
     )
-    if status != DECODED:
+    if status != DECODED or last_stage < TRANSFORM:
         return status
     if is_half_rate:
         _half_hybrid(lines, other_lines, blocks, subbands)
         filter_subbands(subbands)
-        _half_synthesis(subbands, _HALF_RATE[job[PHASE]], made)
     else:
         full_hybrid(lines, other_lines, blocks, subbands)
-        full_synthesis(subbands, FULL_RATE, made)
+    if last_stage == TRANSFORM:
+        return status
+    if is_half_rate:
+        synthesize_half(subbands, HALF_RATE[job[PHASE]], made)
+    else:
+        synthesize_full(subbands, work[: 2 * size], made)  # the lines are no longer needed
     held = (len(subbands) - HISTORY) * (BANDS // 2 if is_half_rate else BANDS)
     first = job[FIRST_SAMPLE]
     count = max(min(len(samples), held - first), 0)
@@ -200,7 +242,7 @@ def _decode_job(data, job, frame_bytes, long_edges, short_edges, is_half_rate, w
                 subtract_before(outside, samples)
             else:
                 subtract_behind(outside, job[BEHIND], samples)
-    highest = np.float32(0)
+    too_large, highest = 0, np.float32(max_sample)
     for sample in samples:
-        highest = max(highest, abs(sample))
-    return DECODED if highest <= max_sample else SAMPLES_TOO_LARGE
+        too_large += sample > highest or sample < -highest
+    return SAMPLES_TOO_LARGE if too_large else DECODED

@@ -9,23 +9,26 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.mp3.native.bands import LINES
-from pipeline.mp3.native.compiled import float_kernel, kernel
+from pipeline.mp3.native.compiled import kernel
 from pipeline.mp3.native.half_band import resampling_filter
 from pipeline.mp3.native.hybrid import SLOTS, hybrid_kernel
 from pipeline.mp3.native.lines import DECODED, GRANULES, decode_lines
-from pipeline.mp3.native.synthesis import BANDS, HISTORY, filterbank, synthesis_kernel
+from pipeline.mp3.native.synthesis import BANDS, HISTORY, synthesize_full
 
-_TAPS = resampling_filter().astype(np.float32)
+_TAPS = resampling_filter()
 HALF_TAPS = len(_TAPS) // 2
+# One half of the symmetric filter, its even and its odd taps apart: at half rate every second one counts.
+_TAPS_OF = np.stack([_TAPS[HALF_TAPS::2], np.append(_TAPS[HALF_TAPS + 1 :: 2], 0)]).astype(np.float32)
 _MOST_GRANULES = 8  # that the samples of an edge are made of, and those of their frames
 EDGE_FLOATS = _MOST_GRANULES * LINES * 4 + HALF_TAPS
 
-FULL_RATE = filterbank(BANDS, 1, 0)
-full_hybrid, full_synthesis = hybrid_kernel(BANDS), synthesis_kernel(BANDS, BANDS)
+full_hybrid = hybrid_kernel(BANDS)
 
 
 @kernel
-def decode_outside(data, places, main_begin, words, channels, skipped, is_beginning, long_edges, short_edges, first_row, begin, work):
+def decode_outside(
+    data, places, main_begin, words, channels, skipped, is_beginning, long_edges, short_edges, first_row, begin, work
+):
     """Decodes the samples [begin, begin + HALF_TAPS) at the file's rate.
 
     Args:
@@ -83,7 +86,7 @@ def decode_outside(data, places, main_begin, words, channels, skipped, is_beginn
     if status != DECODED:
         return status, samples
     full_hybrid(lines, other_lines, blocks, subbands)
-    full_synthesis(subbands, FULL_RATE, made)
+    synthesize_full(subbands, memory[: 2 * size], made)  # the lines are no longer needed
     # The first row that was decoded gives the overlap, and the first slots behind it what later ones need.
     origin = ((first_row + GRANULES * first_frame - silent + 1) * SLOTS + HISTORY) * BANDS
     held = (len(subbands) - HISTORY) * BANDS
@@ -92,7 +95,7 @@ def decode_outside(data, places, main_begin, words, channels, skipped, is_beginn
     return DECODED, samples
 
 
-@float_kernel
+@kernel
 def subtract_before(outside, samples):
     """Subtracts from the first samples what the filter takes from before them.
 
@@ -100,15 +103,14 @@ def subtract_before(outside, samples):
         outside: float32 [HALF_TAPS], the samples of the file before the crop.
         samples: float32 [samples] at half rate, the crop; changed in place.
     """
-    for number in range(min(len(samples), HALF_TAPS // 2)):
-        total = np.float32(0)
-        weights = _TAPS[HALF_TAPS + 2 * number + 1 :]  # of the sample directly before the crop, of the one before that, ...
-        for distance in range(HALF_TAPS - 2 * number):
-            total += weights[distance] * outside[HALF_TAPS - 1 - distance]
-        samples[number] -= total
+    for distance in range(1, HALF_TAPS + 1):  # from the crop's first sample
+        weights = _TAPS_OF[distance & 1, distance >> 1 :]  # of the first sample of the crop, the second, ...
+        sample = outside[HALF_TAPS - distance]
+        for number in range(min(len(samples), (HALF_TAPS - distance) // 2 + 1)):
+            samples[number] -= weights[number] * sample
 
 
-@float_kernel
+@kernel
 def subtract_behind(outside, end, samples):
     """Subtracts from the last samples what the filter takes from behind the crop.
 
@@ -117,10 +119,9 @@ def subtract_behind(outside, end, samples):
         end: where the crop ends, in samples of the file from its first sample at half rate on.
         samples: float32 [samples] at half rate, the crop; changed in place.
     """
-    for number in range(max(0, (end - HALF_TAPS + 1) // 2), len(samples)):
-        total = np.float32(0)
-        first = end - 2 * number  # the distance of the first sample outside
-        weights = _TAPS[HALF_TAPS + first :]
-        for distance in range(HALF_TAPS + 1 - first):
-            total += weights[distance] * outside[distance]
-        samples[number] -= total
+    last = end - 2 * (len(samples) - 1)  # the distance of the first sample outside from the last one inside
+    for distance in range(last, HALF_TAPS + 1):
+        weights = _TAPS_OF[distance & 1, distance >> 1 :]  # of the last sample of the crop, the last but one, ...
+        sample = outside[distance - last]
+        for number in range(min(len(samples), (HALF_TAPS - distance) // 2 + 1)):
+            samples[len(samples) - 1 - number] -= weights[number] * sample

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.mp3.native.compiled import float_kernel
+from pipeline.mp3.native.compiled import kernel
 from pipeline.mp3.native.synthesis import BANDS, TAPS, window
 
-HALF_BANDS = 16
 REACH = 9  # slots before and after
 _SOURCES, _TARGETS = (14, 15), (13, 14, 15)
 _FIRST_SOURCE, _FIRST_TARGET = _SOURCES[0], _TARGETS[0]
@@ -32,9 +31,7 @@ def resampling_filter() -> np.ndarray:
 def _subband_filters() -> np.ndarray:
     """Returns the weights, float32 [sources, targets, 2 * REACH + 1], by least squares."""
     place = np.arange(TAPS)
-    filters = {
-        band: window() * np.cos((2 * band + 1) * (place + 16) * np.pi / 64) for band in {*_SOURCES, *_TARGETS}
-    }
+    filters = {band: window() * np.cos((2 * band + 1) * (place + 16) * np.pi / 64) for band in {*_SOURCES, *_TARGETS}}
     lowpass, middle = resampling_filter(), 2 * REACH * BANDS
     reach = len(lowpass) // 2
     weights = np.zeros((len(_SOURCES), len(_TARGETS), 2 * REACH + 1))
@@ -56,7 +53,7 @@ def _subband_filters() -> np.ndarray:
 _WEIGHTS = _subband_filters()
 
 
-@float_kernel
+@kernel
 def filter_subbands(subbands):
     """Applies the filter in place, as if zeros stood before the first slot and behind the last.
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.mp3.native.compiled import float_kernel
+from pipeline.mp3.native.compiled import kernel
 from pipeline.mp3.native.lines import MIXED
 
 SLOTS = 18  # samples of a subband in a granule
@@ -51,7 +51,6 @@ _ALIAS = np.array([-0.6, -0.535, -0.33, -0.185, -0.095, -0.041, -0.0142, -0.0037
 _KEEP, _CROSS = ((v / np.sqrt(1 + _ALIAS**2)).astype(np.float32) for v in (1.0, _ALIAS))
 
 
-
 def hybrid_kernel(bands: int) -> Callable[..., None]:
     """Returns a kernel for so many subbands, from the lowest on: loops of a known length are several times as fast.
 
@@ -63,7 +62,7 @@ def hybrid_kernel(bands: int) -> Callable[..., None]:
     """
     block_size = SLOTS * bands
 
-    @float_kernel
+    @kernel
     def to_subbands(lines, other_lines, blocks, subbands):
         by_line = np.zeros(block_size, np.float32)  # [18, bands]
         half = np.zeros(block_size, np.float32)
@@ -87,7 +86,7 @@ def hybrid_kernel(bands: int) -> Callable[..., None]:
             for place in range(block_size):
                 overlap[place] = new[block_size + place]
 
-    @float_kernel
+    @kernel
     def transform(lines, block, by_line, half, new, spare):
         """Writes the 36 windowed samples of each subband to `new`."""
         kind, is_mixed = block & 3, block >= MIXED
@@ -113,7 +112,7 @@ def hybrid_kernel(bands: int) -> Callable[..., None]:
                 for band in range(2):
                     new[row * bands + band] = spare[row * bands + band]
 
-    @float_kernel
+    @kernel
     def multiply_short(by_line, new):
         for row in range(2 * SLOTS):
             target = new[row * bands : (row + 1) * bands]
@@ -123,7 +122,7 @@ def hybrid_kernel(bands: int) -> Callable[..., None]:
                     total += _SHORT_MATRIX[row, line] * by_line[line * bands + band]
                 target[band] = total
 
-    @float_kernel
+    @kernel
     def multiply_long(by_line, kind, half, new):
         for row in range(SLOTS):
             target = half[row * bands : (row + 1) * bands]

@@ -102,6 +102,7 @@ def decode_lines(
     blocks,
     lines,
     other_lines,
+    is_requantized=True,
 ):
     """Decodes the lines of granules that follow one another.
 
@@ -116,6 +117,7 @@ def decode_lines(
         lines: float32 [granules, lines], the result: the mean of the channels where their blocks are of one type, else half
             of the first channel.
         other_lines: float32 [granules, lines], the result where they differ: half of the second channel. Else untouched.
+        is_requantized: False leaves out the last step, to measure the others: the lines are then 0.
 
     Returns:
         DECODED, or why the granules cannot be decoded here.
@@ -162,7 +164,7 @@ def decode_lines(
                     if count < 0:
                         return BAD_VALUES
                 position = end
-                if not is_needed:
+                if not is_needed or not is_requantized:
                     continue
                 if channel == 0:  # of the sum and the difference of the channels, the mean is the first alone
                     halvings = 0 if channels == 1 else (2 if is_mid_side else 4)

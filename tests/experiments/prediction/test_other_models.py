@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from support.places import ROOT
 
+from experiments import command_help, console
 from experiments.prediction.exported import load_exported
 from experiments.prediction.other_models import refusal
 
@@ -23,6 +24,11 @@ def test_of_a_run_the_command_that_exports_it(name: str, tmp_path: Path):
     assert str(raised.value).endswith(f"export it first: {command}") and "\n" not in str(raised.value)
     code = (ROOT / "experiments" / "export_saved_model.py").read_text()
     assert '"run_dir"' in code and '"export_dir"' in code
+
+
+def test_the_command_is_written_as_this_one_was(monkeypatch):
+    monkeypatch.setattr(console, "command_prefix", command_help.MELSTREAM_PREFIX)
+    assert "; export it first: melstream export_saved_model --run_dir=" in refusal(GOLDENS / "run")
 
 
 def test_a_run_that_cannot_be_exported(tmp_path: Path):

@@ -32,7 +32,8 @@ def sequential(front_end: str, *, shape: tuple[int | None, ...] | None = None, j
             keras.layers.Dense(2, activation="softmax", dtype="float32"),
         ]
     )
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=jit_compile)
+    # An optimizer with a state of its own would double the time that Keras takes to trace a step.
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=jit_compile)
     return model
 
 
@@ -44,28 +45,33 @@ def policy(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @each_front_end
-@pytest.mark.parametrize(
-    ("policy", "shape", "jit_compile"),
-    [("mixed_float16", None, False), ("mixed_bfloat16", (None,), True)],
-    indirect=["policy"],
-)
-def test_trained_saved_and_exported(
-    front_end: str, policy: str, shape: tuple[int | None, ...] | None, jit_compile: bool, waveforms, tmp_path: Path
-):
-    model = sequential(front_end, shape=shape, jit_compile=jit_compile)
+@pytest.mark.parametrize("policy", ["mixed_float16"], indirect=True)
+def test_trained_saved_and_exported(front_end: str, policy: str, waveforms, tmp_path: Path):
+    model = sequential(front_end)
     history = model.fit(waveforms, LABELS, batch_size=4, epochs=2, verbose=0).history
     assert np.isfinite(history["loss"]).all()
     predicted = model.predict(waveforms, verbose=0)
-    _, accuracy = model.evaluate(waveforms, LABELS, verbose=0)
-    assert accuracy == np.mean(predicted.argmax(axis=1) == LABELS)
     model.export(tmp_path / "export", verbose=False)
     exported = tf.saved_model.load(tmp_path / "export")
-    # Compiled by XLA, the network rounds to half precision elsewhere.
-    np.testing.assert_allclose(exported.serve(waveforms), predicted, rtol=0, atol=1e-2 if jit_compile else 0)
+    np.testing.assert_array_equal(exported.serve(waveforms), predicted)
     model.save(tmp_path / "model.keras")
     loaded = layers.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.predict(waveforms, verbose=0), predicted)
-    loaded.fit(waveforms, LABELS, verbose=0)
+    loaded.run_eagerly = True  # its graph would be the one that has been traced above
+    assert np.isfinite(loaded.fit(waveforms, LABELS, verbose=0).history["loss"]).all()
+
+
+@pytest.mark.slow
+@each_front_end
+@pytest.mark.parametrize("policy", ["mixed_bfloat16"], indirect=True)
+def test_compiled_by_xla_for_waveforms_of_any_length(front_end: str, policy: str, waveforms, tmp_path: Path):
+    model = sequential(front_end, shape=(None,), jit_compile=True)
+    assert np.isfinite(model.fit(waveforms, LABELS, verbose=0).history["loss"]).all()
+    predicted = model.predict(waveforms, verbose=0)
+    model.export(tmp_path / "export", verbose=False)
+    exported = tf.saved_model.load(tmp_path / "export")
+    # Compiled by XLA, the network rounds to half precision elsewhere.
+    np.testing.assert_allclose(exported.serve(waveforms), predicted, rtol=0, atol=1e-2)
 
 
 @each_front_end
@@ -87,7 +93,7 @@ def test_in_tf_data_and_on_every_kind_of_mono(front_end: str, waveforms):
     np.testing.assert_array_equal(layer(with_channel), images)
     assert layer.compute_output_shape(with_channel.shape) == images.shape
     model = sequential(front_end, shape=(None, 1))
-    assert model.predict(with_channel, verbose=0).shape == (8, 2)
+    assert model(with_channel).shape == (8, 2)
     np.testing.assert_array_equal(layer(waveforms.astype(np.float64)), images)
     np.testing.assert_array_equal(layer(waveforms.astype(np.float16)), layer(waveforms.astype(np.float16) * 1.0))
 
@@ -120,7 +126,7 @@ def test_what_is_no_mono_waveform_is_one_sentence(
 
 
 @each_front_end
-def test_too_short_where_only_a_running_graph_knows(front_end: str, waveforms):
+def test_what_only_a_running_graph_knows(front_end: str, waveforms):
     layer = build_front_end(front_end, **SETTINGS)
     dataset = tf.data.Dataset.from_generator(
         lambda: iter([waveforms[0], waveforms[0, :100]]), output_signature=tf.TensorSpec([None], tf.float32)
@@ -130,6 +136,15 @@ def test_too_short_where_only_a_running_graph_knows(front_end: str, waveforms):
     with pytest.raises(
         tf.errors.InvalidArgumentError, match=f"expected waveforms of at least {layer.min_samples} samp"
     ):
+        next(images)
+    # Keras's loader of WAV files does not say how many channels there are.
+    channels = tf.data.Dataset.from_generator(
+        lambda: iter([waveforms[..., np.newaxis], stereo(waveforms)]),
+        output_signature=tf.TensorSpec([None, None, None], tf.float32),
+    )
+    images = iter(channels.map(layer))
+    np.testing.assert_allclose(next(images), layer(waveforms), atol=1e-5)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="expected mono waveforms; average the channels"):
         next(images)
     unknown = dataset.map(lambda waveform: tf.ensure_shape(tf.numpy_function(np.abs, [waveform], tf.float32), None))
     with pytest.raises(ValueError, match=r"unknown shape; say it with tf\.ensure_shape"):

@@ -241,7 +241,7 @@ def test_datasets_by_either_decoder(clips, tmp_path: Path):
     )
     for (waveform, _), (again, _) in zip(a, b, strict=True):
         np.testing.assert_array_equal(waveform, again)
-    with pytest.raises(ValueError, match="expected decoder to be one of soundfile, tfio, received 'ffmpeg'"):
+    with pytest.raises(ValueError, match="expected decoder to be one of auto, soundfile, tfio, received 'ffmpeg'"):
         eval_dataset(paths, ledger, decoder="ffmpeg")
 
 

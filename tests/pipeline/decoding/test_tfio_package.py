@@ -14,6 +14,7 @@ from experiments import settings_flags
 from experiments.export.export import export_run
 from experiments.prediction.exported import METADATA_FILE, load_exported
 from pipeline.dataset import eval_dataset, train_dataset
+from pipeline.decoding.registry import DEFAULT_DECODER
 from pipeline.decoding.tfio_decoder import load_ops
 from pipeline.decoding.tfio_package import MissingOpsError, require_tensorflow_io
 from pipeline.failures import FailureLedger
@@ -34,11 +35,11 @@ def refused(use: str, instead: str) -> "pytest.RaisesExc[MissingOpsError]":
 
 
 def test_the_library_names_reason_and_remedy(without):
-    with refused("the decoder tfio", "take the decoder soundfile"):
+    with refused("the decoder tfio", "take the decoder auto"):
         train_dataset(["a.mp3"], [0], FailureLedger(1), decoder="tfio")
-    with refused("the decoder tfio", "take the decoder soundfile"):
+    with refused("the decoder tfio", "take the decoder auto"):
         eval_dataset(["a.mp3"], FailureLedger(1), decoder="tfio")
-    with refused("the decoder tfio", "take the decoder soundfile"):
+    with refused("the decoder tfio", "take the decoder auto"):
         load_ops()
     assert eval_dataset(["a.mp3"], FailureLedger(1)).element_spec[0].shape.rank == 2
 
@@ -53,20 +54,16 @@ def test_exports_and_their_loading_do(without, tmp_path: Path):
         load_exported(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("flag", "instead"),
-    [
-        ("--decoder=tfio", "leave the default, --decoder=soundfile"),
-        ("--data_service=grpc://there:5050", "leave --data_service out"),
-    ],
-)
-def test_flags_do(without, flag: str, instead: str):
+def test_flags_do_with_a_data_service_too(without):
     before = set(flags.FLAGS)
     settings_flags.define_flags("data", "training")
     with flagsaver.flagsaver():
-        flags.FLAGS(["train", flag])
-        with refused(flag.split("=grpc")[0], instead):
+        flags.FLAGS(["train", "--decoder=tfio", "--data_service=grpc://there:5050"])
+        with refused("--decoder=tfio", f"leave the default, --decoder={DEFAULT_DECODER}"):
             settings_flags.settings_from_flags(flags.FLAGS)
+    with flagsaver.flagsaver():
+        flags.FLAGS(["train", "--data_service=grpc://there:5050"])
+        assert settings_flags.settings_from_flags(flags.FLAGS).decoder == DEFAULT_DECODER
     for name in set(flags.FLAGS) - before:
         delattr(flags.FLAGS, name)
 
@@ -92,7 +89,6 @@ def test_where_it_is_installed_nothing_is_said():
         ("evaluate", ["--decoder=tfio", "--run_dir=/nowhere"]),
         ("predict", ["--decoder=tfio", "--saved_model=/nowhere", "song.mp3"]),
         ("export_saved_model", ["--run_dir=/nowhere", "--export_dir=/nowhere/a", "--mp3"]),
-        ("data_service", ["--role=dispatcher"]),
     ],
 )
 def test_commands_say_it_in_one_line(script: str, flags: list[str]):

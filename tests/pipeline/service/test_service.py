@@ -15,11 +15,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from support.tensorflow_io import needs_tensorflow_io
+from support.audio import music, write_mp3
+from support.tensorflow_io import DECODER_PARAMS
 
 from experiments.builders import training_data as streams
 from experiments.settings import Settings, differences
 from pipeline.catalogs.catalog import make_catalog
+from pipeline.decoding import batches as decoding_batches
+from pipeline.decoding.registry import DECODERS, DEFAULT_DECODER
 from pipeline.failures import FailureLedger
 from pipeline.service import servers as service
 from pipeline.service.client import Receiver, ReorderBuffer, ServiceError, Timeouts, check_service
@@ -32,7 +35,8 @@ LONG = Timeouts(notice_seconds=60, gone_seconds=120, late_seconds=60, later_batc
 
 def batch(step: int, error: str = "") -> tuple[tf.Tensor, ...]:
     """Two examples of a step."""
-    return tf.fill([2, 3], float(step)), tf.constant([2 * step, 2 * step + 1]), tf.constant([error, ""])
+    nothing = tf.constant(["", ""])
+    return tf.fill([2, 3], float(step)), tf.constant([2 * step, 2 * step + 1]), tf.constant([error, ""]), nothing
 
 
 def ordered(items: Iterator, steps: int, timeouts: Timeouts = LONG) -> tuple[ReorderBuffer, list[str], list[int]]:
@@ -46,8 +50,8 @@ def ordered(items: Iterator, steps: int, timeouts: Timeouts = LONG) -> tuple[Reo
     reports: list[str] = []
     result = ReorderBuffer(Receiver.start(lambda: items), steps, decode, timeouts, reports.append)
     batches = list(result)
-    assert [int(waveform[0, 0]) for waveform, _, _ in batches] == list(range(steps))
-    assert not any(np.any(error != b"") for _, _, error in batches)
+    assert [int(waveform[0, 0]) for waveform, *_ in batches] == list(range(steps))
+    assert not any(np.any(error != b"") for _, _, error, _ in batches)
     return result, reports, decoded_here
 
 
@@ -116,7 +120,7 @@ def test_a_silent_service_is_reported_and_done_without_until_it_speaks_again():
 
     reports: list[str] = []
     result = ReorderBuffer(Receiver.start(arriving), 6, decode, SHORT, reports.append)
-    assert [int(waveform[0, 0]) for waveform, _, _ in result] == list(range(6))
+    assert [int(waveform[0, 0]) for waveform, *_ in result] == list(range(6))
     assert decoded_here == [1, 2, 3] and result.deliveries.repeated == 2  # the late step 1
     assert len(reports) == 2 and "do dispatcher and workers run" in reports[0] and "going on" in reports[1]
 
@@ -134,6 +138,32 @@ def test_a_service_that_breaks_off_is_done_without():
 def test_what_a_worker_cannot_decode_is_tried_here():
     result, _, decoded_here = ordered(iter([(0, batch(0)), (1, batch(1, "no such file"))]), 2)
     assert decoded_here == [1] and result.deliveries.failed == 1 and result.deliveries.received == 4
+
+
+def test_why_a_worker_cannot_decode_is_reported_once():
+    _, reports, _ = ordered(iter([(0, batch(0, "no such file")), (1, batch(1, "no such file"))]), 2)
+    assert reports == ["a worker cannot decode what this process can, which therefore decodes it: no such file"]
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (
+            "ValueError: Could not find callback with key=melstream.decode_batch in the registry.\nTraceback",
+            "does not know",
+        ),
+        ("Op type not registered 'IO>AudioDecodeMP3' in binary running on host.\nMake sure", "have no tensorflow-io"),
+        ("something else\nTraceback", "something else$"),
+    ],
+)
+def test_an_error_of_the_service_is_one_line(message: str, expected: str):
+    def arriving() -> Iterator:
+        raise tf.errors.InvalidArgumentError(None, None, message)
+        yield
+
+    _, reports, decoded_here = ordered(arriving(), 1)
+    assert decoded_here == [0] and len(reports) == 1 and "\n" not in reports[0]
+    assert re.search(expected, reports[0])
 
 
 class FakeProcess:
@@ -222,7 +252,7 @@ def running() -> Iterator[Service]:
 
 
 def one_pass(settings: Settings, paths: list[Path], at_batch: Callable[[int], object] = lambda i: None):
-    """The batches of an epoch, as arrays, and the failures with their occurrences."""
+    """The batches of an epoch, as arrays, the failures with their occurrences, and the remarks."""
     rows = [{"track_id": i, "path": str(path), "label": f"{i:02d}"} for i, path in enumerate(paths)]
     catalog = make_catalog(pd.DataFrame(rows).assign(split="training"), [])
     ledger = FailureLedger(len(paths), 1.0)
@@ -232,28 +262,29 @@ def one_pass(settings: Settings, paths: list[Path], at_batch: Callable[[int], ob
         at_batch(i)
         batches.append(tuple(part.numpy() for part in batch))
     assert len(batches) == steps
-    return batches, {path: failure.occurrences for path, failure in ledger.failures.items()}
+    return batches, {path: failure.occurrences for path, failure in ledger.failures.items()}, ledger.remarks
 
 
 def assert_equal_passes(served, own):
-    assert len(served[0]) == len(own[0]) and served[1] == own[1]
+    assert len(served[0]) == len(own[0]) and served[1:] == own[1:]
     for served_batch, own_batch in zip(served[0], own[0], strict=True):
         for served_part, own_part in zip(served_batch, own_batch, strict=True):
             np.testing.assert_array_equal(served_part, own_part)
 
 
-OWN = Settings(decoder="tfio", sample_rate_hz=8000, crop_seconds=0.5, crops_per_clip=2, batch_size=3)
+OWN = Settings(sample_rate_hz=8000, crop_seconds=0.5, crops_per_clip=2, batch_size=3)
 
 
-@needs_tensorflow_io
-def test_served_batches_are_those_of_a_run_without(running: Service, clips, tmp_path: Path, capsys):
-    served = dataclasses.replace(OWN, data_service=running.address)
-    assert not differences(OWN, served), "a run must be able to go on without the service"
+@pytest.mark.parametrize("decoder", DECODER_PARAMS)
+def test_served_batches_are_those_of_a_run_without(running: Service, clips, tmp_path: Path, capsys, decoder: str):
+    own = dataclasses.replace(OWN, decoder=decoder)
+    served = dataclasses.replace(own, data_service=running.address)
+    assert not differences(own, served), "a run must be able to go on without the service"
     streams.check_data_service(served)
     broken = tmp_path / "broken.mp3"
     broken.write_bytes(b"no music" * 1000)
     paths = [*clips, broken]
-    passes = [one_pass(settings, paths) for settings in (served, OWN)]
+    passes = [one_pass(settings, paths) for settings in (served, own)]
     assert_equal_passes(*passes)
     assert passes[0][1] == {str(broken): 2}
     assert (
@@ -261,7 +292,39 @@ def test_served_batches_are_those_of_a_run_without(running: Service, clips, tmp_
     )
 
 
-@needs_tensorflow_io
+@pytest.mark.parametrize("decoder", [name for name, entry in DECODERS.items() if not entry.is_graph_native])
+def test_remarks_of_served_clips_arrive(running: Service, clips, tmp_path: Path, decoder: str):
+    """Of a file whose second half has another rate, and a name that is no text."""
+    halves = [write_mp3(tmp_path / f"{rate}.mp3", music(3, rate), rate) for rate in (44100, 48000)]
+    joined = Path(os.fsdecode(os.fsencode(tmp_path) + b"/joined-\xff.mp3"))
+    joined.write_bytes(b"".join(half.read_bytes() for half in halves))
+    own = dataclasses.replace(OWN, decoder=decoder)
+    passes = [
+        one_pass(settings, [*clips[:2], joined])
+        for settings in (dataclasses.replace(own, data_service=running.address), own)
+    ]
+    assert_equal_passes(*passes)
+    assert list(passes[0][2]) == [str(joined)] and "follow" in passes[0][2][str(joined)]
+
+
+def test_a_worker_of_another_version_decodes_nothing(running: Service, clips, capsys, monkeypatch):
+    own = one_pass(OWN, clips)
+    monkeypatch.setattr(decoding_batches, "code_version", lambda is_compiled: "other")
+    assert_equal_passes(one_pass(dataclasses.replace(OWN, data_service=running.address), clips), own)
+    output = capsys.readouterr().out
+    assert output.count("cannot decode") == 1 and "the worker's code or packages for decoding" in output
+    assert "24 examples received from the data service, 0 lost and 24 undecodable there" in output
+
+
+def test_a_decoder_that_a_worker_lacks_is_named(running: Service, clips, capsys, monkeypatch):
+    own = one_pass(OWN, clips)
+    monkeypatch.setitem(DECODERS, "newer", DECODERS[DEFAULT_DECODER])
+    served = dataclasses.replace(OWN, data_service=running.address)
+    object.__setattr__(served, "decoder", "newer")  # settings know the choices of their module's import
+    assert_equal_passes(one_pass(served, clips), own)
+    assert "received 'newer'" in capsys.readouterr().out
+
+
 def test_killed_processes_change_nothing_and_are_started_again(running: Service, clips, capsys):
     """Whole clips this time."""
     own = dataclasses.replace(OWN, crop_seconds=0.0, crops_per_clip=4)
@@ -287,7 +350,6 @@ def test_killed_processes_change_nothing_and_are_started_again(running: Service,
     check_service(running.address, timeout_seconds=120)
 
 
-@needs_tensorflow_io
 def test_a_wrong_address_is_one_message_in_time(running: Service):
     (port,) = service.free_ports(1)
     with pytest.raises(ServiceError, match=r"none answered within 0 s \(Connection refused\)"):
