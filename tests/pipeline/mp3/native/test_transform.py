@@ -8,10 +8,11 @@ import scipy.signal
 import soxr
 from support.layer3_reference import Channel
 
-from pipeline.mp3.native.crops import _HALF_RATE, _half_hybrid, _half_synthesis
-from pipeline.mp3.native.edges import FULL_RATE, full_hybrid, full_synthesis
-from pipeline.mp3.native.half_band import HALF_BANDS, REACH, filter_subbands, resampling_filter
+from pipeline.mp3.native.crops import _half_hybrid
+from pipeline.mp3.native.edges import full_hybrid
+from pipeline.mp3.native.half_band import REACH, filter_subbands, resampling_filter
 from pipeline.mp3.native.lines import MIXED
+from pipeline.mp3.native.synthesis import HALF_BANDS, HALF_RATE, synthesize_full, synthesize_half
 
 BLOCKS = ((0, 0), (1, 0), (2, 0), (2, 1), (3, 0), (1, 1), (3, 1))
 
@@ -57,7 +58,7 @@ def test_synthesis(slots: int, rng):
     subbands = rng.standard_normal((slots, 32)).astype(np.float32)
     expected = Channel().synthesize(subbands.astype(float))[15 * 32 :]
     samples = np.zeros(32 * (slots - 15), np.float32)
-    full_synthesis(subbands, FULL_RATE, samples)
+    synthesize_full(subbands, np.full(32 * slots, np.nan, np.float32), samples)
     np.testing.assert_allclose(samples, expected, atol=2e-5)
 
 
@@ -67,7 +68,7 @@ def test_synthesis_at_half_rate_is_every_second_sample(phase: int, rng):
     subbands[:, :HALF_BANDS] = rng.standard_normal((70, HALF_BANDS))
     expected = Channel().synthesize(subbands.astype(float))[15 * 32 :]
     samples = np.zeros(16 * 55, np.float32)
-    _half_synthesis(np.ascontiguousarray(subbands[:, :HALF_BANDS]), _HALF_RATE[phase], samples)
+    synthesize_half(np.ascontiguousarray(subbands[:, :HALF_BANDS]), HALF_RATE[phase], samples)
     np.testing.assert_allclose(samples, expected[phase::2], atol=2e-5)
 
 
@@ -97,7 +98,7 @@ def test_half_band_is_filtering_and_leaving_out(phase: int, rng):
     half = np.ascontiguousarray(subbands[:, :HALF_BANDS])
     filter_subbands(half)
     samples = np.zeros(16 * (slots - 15), np.float32)
-    _half_synthesis(half, _HALF_RATE[phase], samples)
+    synthesize_half(half, HALF_RATE[phase], samples)
     inner = slice(16 * (REACH + 15), -16 * (REACH + 15))
     size = min(len(expected), len(by_soxr), len(samples))
     assert snr_db(samples[:size][inner], expected[:size][inner], 22050) > 90
