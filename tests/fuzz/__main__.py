@@ -41,6 +41,7 @@ def main() -> int:
     if options.input:
         if len(names) != 1:
             parser.error("expected one --target beside --input")
+        os.environ.update(TARGETS[names[0]].environment)
         with tempfile.TemporaryDirectory() as folder:
             print(f"ended as: {TARGETS[names[0]].prepare(Path(folder)).check(options.input.read_bytes())}")
         return 0

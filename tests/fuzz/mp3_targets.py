@@ -43,7 +43,7 @@ def _make_mp3s(seeds: list[bytes]) -> Callable[[random.Random], bytes]:
 
 
 @contextmanager
-def _file(folder: Path, data: bytes, count: Iterator[int]) -> Iterator[str]:
+def written_file(folder: Path, data: bytes, count: Iterator[int]) -> Iterator[str]:
     """A file with a name of its own: what is remembered of a file is by its name, time and size."""
     path = folder / f"{next(count)}.mp3"
     path.write_bytes(data)
@@ -83,7 +83,7 @@ def _prepare_headers(folder: Path) -> Prepared:
 
 
 def _check_description(data: bytes, folder: Path, count: Iterator[int]) -> None:
-    with _file(folder, data, count) as path:
+    with written_file(folder, data, count) as path:
         described = mp3_excerpt.index_mp3(path)
         if described is None:
             return
@@ -170,7 +170,7 @@ def _prepare_soundfile(folder: Path) -> Prepared:
         return "waveform"
 
     def check(data: bytes) -> str:
-        with _file(folder, data, count) as path:
+        with written_file(folder, data, count) as path:
             try:
                 return try_one(path, random.Random(zlib.crc32(data)))
             except DecodeError as error:
@@ -203,7 +203,7 @@ def _prepare_tfio(folder: Path) -> Prepared:
     def check(data: bytes) -> str:
         rng = random.Random(zlib.crc32(data))
         samples, position = rng.choice((4000, 4000, 0)), rng.choice((0.0, 1.0, rng.random()))
-        with _file(folder, data, count) as path:
+        with written_file(folder, data, count) as path:
             waveform, error, crops = (tensor.numpy() for tensor in decoders[samples](path, position))
         # 24 samples a byte, at 8 kHz or more: 12 quarters of a second a thousand bytes.
         require(1 <= crops <= 12 + len(data) * 24 / 2000, f"{crops} crops in {len(data)} bytes")

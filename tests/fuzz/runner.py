@@ -10,7 +10,8 @@ import signal
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
@@ -65,6 +66,21 @@ class Report:
         return f"{self.name}: {self.tried} inputs in {self.seconds:.0f} s; {bad}; ended as: {ends}"
 
 
+@contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """Sets environment variables for the processes that the block starts."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 class _Worker:
     """A process that tries the inputs [first, end), and tells when it has tried each."""
 
@@ -73,7 +89,8 @@ class _Worker:
         self.first, self.end = first, end
         self.connection, theirs = context.Pipe(duplex=False)
         self.process = context.Process(target=_work, args=(name, seed, first, end, theirs), daemon=True)
-        self.process.start()
+        with _environment(TARGETS[name].environment):
+            self.process.start()
         theirs.close()
         self.deadline = time.monotonic() + _SET_UP_SECONDS
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 
@@ -37,12 +37,14 @@ class Target:
         inputs: how many `make fuzz` tries; 0: none, unless it is asked for by name.
         prepare: given an empty folder for files, makes it ready in this process.
         memory_mib: what one input may add to the process's memory.
+        environment: variables that a process has to be started with to check inputs; `prepare` and `make` do without.
     """
 
     about: str
     inputs: int
     prepare: Callable[[Path], Prepared]
     memory_mib: int = 256
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def input_rng(name: str, seed: int, index: int) -> random.Random:
