@@ -12,6 +12,8 @@ predictions.csv, failures.csv (files that could not be decoded), metrics.json an
 without a network, --model=mfcc_logistic and --model=mfcc_svm, there is baseline.json instead of model, history and curves.
 """
 
+import dataclasses
+
 from absl import flags
 
 from experiments import console, settings_flags
@@ -26,8 +28,13 @@ def main(argv: list[str]) -> None:
     settings = settings_flags.settings_from_flags(flags.FLAGS)
     # TensorFlow takes seconds to import: not before --help, nor before a mistake in a flag.
     from experiments.evaluation import evaluation
+    from experiments.runs.run import Run
     from experiments.training import baselines, loop
 
+    run = Run(_OUTPUT_DIR.value)
+    if not flags.FLAGS["decoder"].present and run.path("settings.json").exists():
+        # The default was another one once: a run goes on as it began.
+        settings = dataclasses.replace(settings, decoder=run.settings.decoder)
     train = baselines.train_baseline if settings.model in baselines.BASELINES else loop.train
     metrics = train(settings, _OUTPUT_DIR.value)
     for split, scores in metrics.items():

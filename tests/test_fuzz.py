@@ -34,9 +34,6 @@ INPUTS = {
 
 _MARKS = {
     "decode_tfio": [needs_tensorflow_io],
-    "native_differential": [
-        pytest.mark.xfail(reason="the reservoir of damaged streams, junk before the first frame", strict=True)
-    ],
 }
 
 

@@ -27,7 +27,7 @@ from pipeline.mp3.native.lines import DECODED, main_words
 
 __all__ = ["HALF_RATES_HZ", "MIN_CROP_SAMPLES", "LineBatch", "decode_batch", "find_remark", "prepare"]
 
-HALF_RATES_HZ = tuple(rate // 2 for rate in RATES_HZ)
+HALF_RATES_HZ = tuple(rate // 2 for rate in RATES_HZ if rate % 2 == 0)
 
 
 class LineBatch(NamedTuple):

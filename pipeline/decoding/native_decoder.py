@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -20,6 +21,7 @@ from pipeline.mp3.native.lines import DECODED, FRAMES_MISSING, REASONS, main_wor
 STAGES = ("read", "bits", "requantize", "transform", "synthesis")
 # Longer spans are decoded piece by piece, so that a long clip takes no more memory than a short one.
 _MAX_PIECE_SAMPLES = 512 * 576
+_MIN_PIECE_SAMPLES = 1024
 _MAX_BYTES_OF_A_CALL = 1 << 23
 
 
@@ -81,10 +83,9 @@ def find_doubts(stream: NativeStream) -> tuple[int, list[str]]:
         The number of pieces, and why each of those that cannot be decoded here cannot.
     """
     announce_compiling()
-    doubts, pieces = [], -(-stream.samples // _MAX_PIECE_SAMPLES)
+    doubts, pieces = [], len(_pieces(stream.samples))
     with buffer_pool.borrow() as buffers:
-        for place in range(0, stream.samples, _MAX_PIECE_SAMPLES):
-            count = min(_MAX_PIECE_SAMPLES, stream.samples - place)
+        for place, count in _pieces(stream.samples):
             piece = read_span(stream, place, count, count, False)
             statuses = [(0, FRAMES_MISSING)]
             if piece is not None:
@@ -125,8 +126,7 @@ def _decode(
         rate = sample_rate_hz if is_half_rate else stream.sample_rate_hz
         length = crop_length(stream, sample_rate_hz, crop_samples, rate)
         batch[row, length:] = 0
-        for place in range(0, length, _MAX_PIECE_SAMPLES):
-            count = min(_MAX_PIECE_SAMPLES, length - place)
+        for place, count in _pieces(length):
             passed = place * (2 if is_half_rate else 1)
             piece = read_span(stream, start + passed, wanted - passed, count, is_half_rate)
             if piece is None:
@@ -145,6 +145,12 @@ def _decode(
         yield from _run(pieces, is_half_rate, batch, buffers, last_stage)
 
 
+def _pieces(samples: int) -> list[tuple[int, int]]:
+    """Divides a span: where each piece begins, and how long it is. The last is longer rather than shorter than the filter."""
+    places = [*range(0, max(samples - _MIN_PIECE_SAMPLES, 1), _MAX_PIECE_SAMPLES), samples]
+    return [(begin, end - begin) for begin, end in itertools.pairwise(places)]
+
+
 def read_span(
     stream: NativeStream, start: int, left: int, count: int, is_half_rate: bool
 ) -> tuple[bytes, np.ndarray] | None:
@@ -158,13 +164,16 @@ def read_span(
         is_half_rate: whether that is half of the file's.
     """
     mp3 = stream.mp3
+    # All frames that libsndfile would decode for the span have to be there, and lead to the same samples or to none.
+    first_frame, end_frame = mp3.frames_of(start, left)
     start += stream.offset
     if start + left > mp3.frame_count * mp3.header.samples:
         return None
     frame_granules = mp3.header.samples // LINES
     span = kernels.plan_span(start, count, mp3.frame_count, frame_granules, is_half_rate)
+    first_frame, end_frame = min(first_frame, span.first_frame), max(end_frame, span.end_frame)
     try:
-        found = mp3.frames.read(stream.path, span.first_frame, span.end_frame, mp3.header)
+        found = mp3.frames.read(stream.path, first_frame, end_frame, mp3.header)
     except OSError:
         return None  # libsndfile says what is wrong
     if found is None:
@@ -180,6 +189,7 @@ def read_span(
     job[kernels.FIRST_SAMPLE] = span.first_sample
     job[kernels.PHASE] = span.phase
     job[kernels.SAMPLES] = count
+    job[kernels.FRAMES] = end_frame - first_frame
     return data, job
 
 

@@ -12,7 +12,7 @@ from pipeline.mp3 import frames as mp3_frames
 from pipeline.mp3.excerpt import SeekableMp3
 from pipeline.mp3.frame_places import IndexedFrames
 from pipeline.mp3.native.bands import band_edges
-from pipeline.storage.clips import clip_version
+from pipeline.storage.clips import clip_version, open_clip
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -71,11 +71,30 @@ def _native_stream(path: str, *version: int) -> NativeStream | str:
     delay = mp3_frames.delay_samples(mp3.info_frame, mp3.counts_offset)
     if delay is None:
         return "MP3 with an Info frame that holds sound"
+    if mp3.states_length and int.from_bytes(mp3.info_frame[mp3.counts_offset :][:4], "big") != mp3.frame_count:
+        return "MP3 with another number of frames than its Info frame states"
+    if not _begins_with_frame(path):
+        return "MP3 with junk before its first frame"
     header = mp3.header
     if (header.sample_rate_hz, header.channels) != (clip.info.sample_rate_hz, clip.info.channels):
         return "MP3 whose Info frame is of another rate or number of channels"
     table, edges = _frame_bytes(header.version_bits, header.sample_rate_hz), band_edges(header.sample_rate_hz)
     return NativeStream(path, mp3, clip.info.samples, delay - mp3.lead_samples, table, *edges)
+
+
+def _begins_with_frame(path: str) -> bool:
+    """Returns whether a frame stands directly behind the tags at the beginning, all of a kind that libmpg123 knows."""
+    with open_clip(path) as file:
+        place = 0
+        for _ in range(mp3_frames.MAX_TAGS):
+            file.seek(place)
+            head = file.read(10)
+            if not head.startswith(b"ID3") or len(head) < 10:
+                break
+            if 0xFF in head[3:5] or max(head[6:]) > 0x7F:
+                return False
+            place += mp3_frames.skip_id3v2(head)
+    return mp3_frames.parse_header(head) is not None
 
 
 @functools.cache

@@ -79,11 +79,7 @@ class SeekableMp3:
             beginning: after a seek in it the decoder would have too few frames before the wanted one.
         """
         header = self.header
-        # Each granule of 576 samples overlaps with the next, and is smoothed by the one before that.
-        target = max(0, start // header.samples - 1152 // header.samples)
-        # One frame more than delay and padding take, so that neither reaches the samples that are wanted.
-        last_sample = start + samples + _MAX_DELAY_SAMPLES + _MAX_PADDING_SAMPLES
-        end = min(self.frame_count, last_sample // header.samples + 2)
+        target, end = self.frames_of(start, samples)
         found = self.frames.read(path, target, end, header) if target < end else None
         if found is None:
             return None
@@ -94,6 +90,15 @@ class SeekableMp3:
             data, first = mp3_frames.empty_frame(header, 0) * phase_frames(header) + data, -phase_frames(header)
         first_sample = first * header.samples + self.lead_samples
         return ([self._tag(end - first, len(data)), data], first_sample) if first_sample <= start else None
+
+    def frames_of(self, start: int, samples: int) -> tuple[int, int]:
+        """Returns the first frame of a cut that is decoded, and its last one plus one."""
+        header = self.header
+        # Each granule of 576 samples overlaps with the next, and is smoothed by the one before that.
+        target = max(0, start // header.samples - 1152 // header.samples)
+        # One frame more than delay and padding take, so that neither reaches the samples that are wanted.
+        last_sample = start + samples + _MAX_DELAY_SAMPLES + _MAX_PADDING_SAMPLES
+        return target, min(self.frame_count, last_sample // header.samples + 2)
 
     def _tag(self, frame_count: int, audio_bytes: int) -> bytes:
         counts = struct.pack(">I", frame_count)

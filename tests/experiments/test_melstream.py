@@ -94,7 +94,7 @@ def test_settings_are_shown_once_by_topic_with_range_and_default():
     assert len(set(named)) == len(named) and set(named) <= {*fields("data", "features", "training"), "recipe"}
     assert list(re.findall(r"^(\w.*):$", shown, re.M)) == [*command_help.TOPICS, "Rarely used"]
     assert re.search(r"--epochs=N +.*Range: at least 1\. Default: 30\.", shown)
-    assert "--decoder=soundfile|tfio" in shown and "--[no]multi_label" in shown
+    assert "--decoder=auto|soundfile|tfio" in shown and "--[no]multi_label" in shown
 
 
 def test_help_is_asked_for_before_the_files():

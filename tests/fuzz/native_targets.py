@@ -104,7 +104,12 @@ def _stream_in_memory(data: bytes, rng: random.Random) -> Any:
     edges = band_edges(header.sample_rate_hz)
     assert edges is not None
     return native_stream.NativeStream(
-        "frames in memory", mp3, samples, offset, native_stream._frame_bytes(header.sample_rate_hz), *edges
+        "frames in memory",
+        mp3,
+        samples,
+        offset,
+        native_stream._frame_bytes(header.version_bits, header.sample_rate_hz),
+        *edges,
     )
 
 

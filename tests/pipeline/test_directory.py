@@ -10,7 +10,7 @@ import soundfile
 from support.audio import music, write_mp3
 
 from pipeline import FailureLedger, audio_dataset_from_directory
-from pipeline.decoding.soundfile_decoder import decode_crop
+from pipeline.decoding import decode_crop
 
 RATE_HZ = 8000
 

@@ -17,7 +17,7 @@ from pipeline.mp3.native.edges import (
 )
 from pipeline.mp3.native.half_band import REACH, filter_subbands
 from pipeline.mp3.native.hybrid import SLOTS, hybrid_kernel
-from pipeline.mp3.native.lines import DECODED, SAMPLES_TOO_LARGE, decode_lines, granules_of_frame, join_frames
+from pipeline.mp3.native.lines import DECODED, SAMPLES_TOO_LARGE, decode_lines, join_frames
 from pipeline.mp3.native.synthesis import (
     BANDS,
     HALF_BANDS,
@@ -44,7 +44,8 @@ BEFORE, BEHIND = (
     12,
     13,
 )  # at half rate: 1 if the crop begins here, and how many of the file's samples it lasts, if it ends here
-COLUMNS = 14
+FRAMES = 14  # how many are joined: those that are skipped, those that are decoded, and some more that must be there
+COLUMNS = 15
 
 _half_hybrid = hybrid_kernel(HALF_BANDS)
 
@@ -177,7 +178,7 @@ def _decode_job(
     for granule in range(silent):
         for line in range(width):
             lines[granule, line] = 0
-    frames = job[SKIPPED_FRAMES] + job[CODED_GRANULES] // granules_of_frame(data)
+    frames = job[FRAMES]
     places, main_begin = np.empty(frames + 1, np.int64), np.empty(frames + 1, np.int64)
     status = join_frames(data, job[DATA_BYTES], frame_bytes, job[CHANNELS], places, main, main_begin, words)
     if status != DECODED or last_stage == JOIN:

@@ -8,9 +8,10 @@ from pipeline.mp3.native.bands import LINES
 from pipeline.mp3.native.bits import peek
 from pipeline.mp3.native.codes import LINK, LOOK_BITS, PARTIAL, build_tables
 from pipeline.mp3.native.compiled import kernel
-from pipeline.mp3.native.side_info import BIG_VALUES, COUNT1TABLE_SELECT, REGION_END, TABLE_SELECT
+from pipeline.mp3.native.side_info import BIG_VALUES, BLOCK_TYPE, COUNT1TABLE_SELECT, REGION_END, SHORT, TABLE_SELECT
 
 VALUES = LINES + 2  # of a buffer: the last four may end behind the last line
+CONTRADICTORY, CUT_SHORT = -1, -2
 MAX_VALUE = 15 + (1 << 13) - 1
 
 _TABLES = build_tables()
@@ -41,7 +42,8 @@ def read_values(words, position, end, granule, limit, values):
         values: int16 [VALUES], the result, as far as it is told; the rest is left as it is.
 
     Returns:
-        How many values there are, at most `limit`, all others up to there being 0; -1 if the bits contradict the side information.
+        How many values there are, at most `limit`, all others up to there being 0. Or CONTRADICTORY, if the bits contradict
+        the side information; or CUT_SHORT, if the last values of a short block have no signs, which libmpg123 takes from before.
     """
     # The next bits stand at the top of `bits`; `held` of them are valid, at least 33 whenever a code begins.
     bits = peek(words, position)
@@ -60,7 +62,7 @@ def read_values(words, position, end, granule, limit, values):
         select = granule[TABLE_SELECT + region] & 31
         begin, linbits = _BEGIN[select], _LINBITS[select]
         if begin < 0:
-            return -1
+            return CONTRADICTORY
         table = _FIRST[begin : begin + _TABLE_SIZE]
         while count < region_end:
             entry = np.int64(table[np.int64(bits >> _LOOK_SHIFT)])
@@ -98,17 +100,20 @@ def read_values(words, position, end, granule, limit, values):
                 word += 1
                 held += 32
     if count < pairs_end:
-        return count if _skip_pairs(words, bits, held, word, granule, count, pairs_end) <= end else -1
+        return count if _skip_pairs(words, bits, held, word, granule, count, pairs_end) <= end else CONTRADICTORY
     left = end - (word * 32 - held)
     if left < 0:
-        return -1
+        return CONTRADICTORY
     quads = _QUADS[granule[COUNT1TABLE_SELECT] << LOOK_BITS :]
     # As in libmpg123, four more may begin at the last pair; those whose bits are not there are 0, which is no error.
     while count < min(limit, LINES - 2) and left > 0:
         entry = np.int64(quads[np.int64(bits >> _LOOK_SHIFT)])
         length = entry >> 8
         if length > left:
-            return min(_cut_quad(entry, left, values, count), limit)
+            written = _cut_quad(entry, left, values, count)
+            if written > count and granule[BLOCK_TYPE] == SHORT:
+                return CUT_SHORT
+            return min(written, limit)
         for place in range(4):
             values[count + place] = ((entry >> (6 - 2 * place)) & 3) - 1
         count += 4

@@ -25,6 +25,7 @@ from pipeline.mp3.native.crops import (
     DATA_BEGIN,
     DATA_BYTES,
     FIRST_SAMPLE,
+    FRAMES,
     IS_BEGINNING,
     PADDING_BYTES,
     PHASE,
@@ -36,7 +37,7 @@ from pipeline.mp3.native.crops import (
 )
 from pipeline.mp3.native.edges import EDGE_FLOATS, HALF_TAPS, decode_outside, subtract_before, subtract_behind
 from pipeline.mp3.native.hybrid import SLOTS
-from pipeline.mp3.native.lines import DECODED, GRANULES, SAMPLES_TOO_LARGE, decode_lines, join_frames
+from pipeline.mp3.native.lines import DECODED, SAMPLES_TOO_LARGE, decode_lines, join_frames
 from pipeline.mp3.native.synthesis import BANDS, HALF_BANDS, HISTORY
 
 LINES_OF_ROW = SLOTS * HALF_BANDS
@@ -58,9 +59,9 @@ _SPARE_SHARE = 10  # of the granules; FMA clips that have any have 0 to 14 % in 
 def granule_rows(crop_samples: int) -> int:
     """Returns how many granules a crop of so many samples at half rate is made of at most."""
     many = 1 << 40
-    frame = GRANULES * LINES
-    spans = [plan_span(start, crop_samples, many, True) for start in range(many, many + frame)]
-    return max(GRANULES * (span.end_frame - span.first_frame) for span in spans)
+    granules = 2  # of a frame of MPEG-1; those of MPEG-2 have one, and take no more rows
+    spans = [plan_span(start, crop_samples, many, granules, True) for start in range(many, many + granules * LINES)]
+    return max(granules * (span.end_frame - span.first_frame) for span in spans)
 
 
 def spare_rows(crop_samples: int) -> int:
@@ -120,7 +121,7 @@ def _decode_line_job(
     blocks[:] = 0
     places[:] = 0
     places[PLACE_FIRST_SAMPLE] = 2 * job[FIRST_SAMPLE] + job[PHASE]
-    frames = job[SKIPPED_FRAMES] + job[CODED_GRANULES] // GRANULES
+    frames = job[FRAMES]
     frame_places, main_begin = np.empty(frames + 1, np.int64), np.empty(frames + 1, np.int64)
     status = join_frames(data, job[DATA_BYTES], frame_bytes, job[CHANNELS], frame_places, main, main_begin, words)
     if status != DECODED:

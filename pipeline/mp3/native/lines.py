@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.mp3.native.bits import words_of
+from pipeline.mp3.native.bits import read_bits, words_of
 from pipeline.mp3.native.compiled import kernel
-from pipeline.mp3.native.huffman import VALUES, read_values
+from pipeline.mp3.native.huffman import CONTRADICTORY, VALUES, read_values
 from pipeline.mp3.native.requantize import add_lines
 from pipeline.mp3.native.scale_factors import MAX_SCALE_FACTORS, read_mpeg_2_scale_factors, read_scale_factors
 from pipeline.mp3.native.side_info import BLOCK_TYPE, MIXED_BLOCK, PARAMETERS, PART2_3_LENGTH, read_side_info
@@ -23,7 +23,8 @@ from pipeline.mp3.native.side_info import BLOCK_TYPE, MIXED_BLOCK, PARAMETERS, P
     INTENSITY_STEREO,
     SAMPLES_TOO_LARGE,
     MIXED_MPEG_2,
-) = range(10)
+    CUT_VALUES,
+) = range(11)
 REASONS = (
     "",
     "frames are missing",
@@ -35,6 +36,7 @@ REASONS = (
     "intensity stereo",
     "samples that are no sound",
     "mixed blocks of MPEG-2",
+    "the last values of a short block are cut off",
 )
 # What a block with broken values may read beyond its bits: 288 pairs of at most 19 + 2 * (13 + 1) bits, and some more.
 _PADDING_WORDS = 600
@@ -136,6 +138,10 @@ def decode_lines(
     version, granules = (data[1] >> 3) & 3, granules_of_frame(data)
     reservoir_bytes = _RESERVOIR_BYTES if granules == 2 else _MPEG_2_RESERVOIR_BYTES
     side = np.zeros((2, 2, PARAMETERS), np.int32)
+    begin_before = 0
+    if first_frame:
+        place = places[first_frame - 1] + (4 if data[places[first_frame - 1] + 1] & 1 else 6)
+        begin_before = main_begin[first_frame - 1] - read_bits(data, place * 8, 9 if granules == 2 else 8)
     factors = np.zeros((2, MAX_SCALE_FACTORS), np.int32)
     values = np.zeros(VALUES, np.int16)
     for frame in range(first_frame, first_frame + len(blocks) // granules):
@@ -148,11 +154,17 @@ def decode_lines(
         back = read_side_info(data, side_place * 8, channels, long_edges, side, version)
         if back < 0:
             return BAD_SIDE_INFO
+        begin = main_begin[frame] - back
         if back > min(main_begin[frame], reservoir_bytes):
-            if not is_beginning:
+            # Silence, as in libmpg123, which with a checksum destroys some of the frame's bits as well.
+            if not is_beginning or not data[place + 1] & 1:
                 return RESERVOIR_MISSING
             side[:] = 0
-        position = (main_begin[frame] - back) * 8
+            begin = max(begin, 0)
+        if begin < begin_before:  # libmpg123 keeps the bits of one frame before, from where its own begin
+            return RESERVOIR_MISSING
+        begin_before = begin
+        position = begin * 8
         for granule in range(granules):
             row = granules * (frame - first_frame) + granule
             lines[row] = 0
@@ -180,7 +192,7 @@ def decode_lines(
                     limit = _wanted_values(current, short_edges, lines.shape[1]) if is_needed else 0
                     count = read_values(words, position, end, current, limit, values)
                     if count < 0:
-                        return BAD_VALUES
+                        return BAD_VALUES if count == CONTRADICTORY else CUT_VALUES
                 position = end
                 if not is_needed or not is_requantized:
                     continue

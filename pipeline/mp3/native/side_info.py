@@ -11,6 +11,7 @@ BIG_VALUES = 1  # number of pairs
 GLOBAL_GAIN = 2
 SCALEFAC_COMPRESS = 3
 BLOCK_TYPE = 4  # 0 long, 1 start, 2 short, 3 stop
+SHORT = 2
 MIXED_BLOCK = 5  # 1 if the two lowest subbands are of a long block
 TABLE_SELECT = 6  # ... 8: for three regions
 REGION_END = 9  # ... 10: where the first two regions end, in lines

@@ -98,7 +98,7 @@ def test_a_copy_of_the_model_without_an_example_changes_nothing():
     ("options", "message"),
     [
         ({"decoder": "soundfile"}, "expected decoder auto for lines of MP3s, received 'soundfile'"),
-        ({"sample_rate_hz": 8000}, "received 8000; choose another one, or leave --decode_on_device out"),
+        ({"sample_rate_hz": 44100}, "received 44100; choose another one, or leave --decode_on_device out"),
         ({"crop_seconds": 0.0}, "received 0, whole clips"),
         ({"data_service": "grpc://localhost:1"}, "expected no --data_service with --decode_on_device"),
     ],

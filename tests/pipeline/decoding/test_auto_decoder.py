@@ -135,7 +135,7 @@ def test_bits_of_a_crop_depend_on_nothing_else(mp3s: list[Path], rng):
     [
         2000,  # whose last one has 200 samples
         2001,
-        pytest.param(1729, marks=pytest.mark.xfail(reason="a last piece shorter than the filter", strict=True)),
+        1729,  # whose last one would be shorter than the filter
     ],
 )
 def test_long_clips_are_decoded_piece_by_piece(tmp_path: Path, monkeypatch, piece: int):
@@ -167,7 +167,7 @@ def test_routes(mp3s: list[Path], tmp_path: Path):
     expected = {
         mp3s[0]: "native",
         tmp_path / "a.flac": "FLAC file",
-        tmp_path / "mpeg2.mp3": "MPEG-2 stream (22050 Hz)",
+        tmp_path / "mpeg2.mp3": "native",
         tmp_path / "joined.mp3": "joined files",
         tmp_path / "gap.mp3": "damaged stream",
         tmp_path / "vbri.mp3": "MP3 without an index",
@@ -250,7 +250,6 @@ def test_a_stream_whose_first_frames_lack_their_bits(tmp_path: Path, rng):
             assert_same_outcome(path, *crop)
 
 
-@pytest.mark.xfail(reason="libmpg123 loses two bytes of such a frame, and the next ones may need them", strict=True)
 def test_the_same_with_checksums(tmp_path: Path, rng):
     data = write_stream(frames_of(rng, 30, has_crc=True), 44100)
     places = list(mp3_frames.walk(data, 0, mp3_frames.parse_header(data)))
@@ -260,7 +259,6 @@ def test_the_same_with_checksums(tmp_path: Path, rng):
         assert_same_outcome(path, 44100, 0)
 
 
-@pytest.mark.xfail(reason="libmpg123 holds no more of the reservoir than the frame before took from it", strict=True)
 def test_bits_that_begin_before_those_of_the_frame_before(tmp_path: Path, rng):
     """One frame without bits says that they begin at once; the next one's begin far back, as the encoder wrote them."""
     frames = frames_of(rng, 30)
@@ -282,9 +280,6 @@ def test_bits_that_begin_before_those_of_the_frame_before(tmp_path: Path, rng):
 _FREE_FORMAT = b"\xff\xfb\x00\xc0" + bytes(100)
 
 
-@pytest.mark.xfail(
-    reason="libmpg123 finds another first frame in the junk, and libsndfile refuses the file", strict=True
-)
 @pytest.mark.parametrize("junk", [_FREE_FORMAT * 4, b"ID3\xff\0\0\0\0\x08\0" + _FREE_FORMAT * 4], ids=["junk", "tag"])
 def test_junk_before_the_first_frame(mp3s: list[Path], tmp_path: Path, junk: bytes):
     data, path = without_length_tag(mp3s[0].read_bytes()), tmp_path / "a.mp3"
