@@ -47,6 +47,7 @@ _LIBRARIES = (
 # name in benchmark.json: (row, row that it is divided by)
 _RATIOS = {
     "native_to_limit": ("ours_native", "limit"),
+    "lines_to_limit": ("ours_native_lines", "limit"),
     "native_to_soundfile": ("ours_native", "ours_soundfile"),
     "to_limit": ("ours_soundfile", "limit"),
     "tfio_to_limit": ("ours_tfio", "limit"),
@@ -115,9 +116,11 @@ def run_benchmark(catalog: Catalog, settings: Settings, output_dir: Path, plan: 
             "use more clips or a smaller --batch_size"
         )
     chosen = {name: row for name, row in ROWS.items() if plan.rivals or not row.is_rival}
-    skipped = {name: row.missing for name, row in chosen.items() if row.missing}
-    for name, missing in skipped.items():
-        print(f"skipped: {name}, because {missing} is not installed")
+    missing = {name: f"{row.missing} is not installed" for name, row in chosen.items() if row.missing}
+    unfit = {name: row.unfit(work) for name, row in chosen.items()}
+    skipped = {name: reason for name, reason in {**unfit, **missing}.items() if reason}
+    for name, reason in skipped.items():
+        print(f"skipped: {name}, because {reason}")
     passes: dict[str, Pass] = {name: partial(row.start, work) for name, row in chosen.items() if name not in skipped}
     seconds = {name: clip_seconds if ROWS[name].whole_clips else settings.crop_seconds for name in passes}
     rows = _with_limit(_measure(passes, plan, seconds))

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
-def our_dataset(work: Workload, decoder: str, rounds: int, crop_seconds: float) -> tf.data.Dataset:
+def our_dataset(
+    work: Workload, decoder: str, rounds: int, crop_seconds: float, yields: str = "waveforms"
+) -> tf.data.Dataset:
     """Makes a `train_dataset` of the files: decoded, mono, resampled, batched.
 
     Args:
@@ -19,6 +21,7 @@ def our_dataset(work: Workload, decoder: str, rounds: int, crop_seconds: float) 
         decoder: by name.
         rounds: crops of each file.
         crop_seconds: length of a crop; 0 is the whole clip.
+        yields: "waveforms" or "lines" (see `train_dataset`).
     """
     from pipeline.dataset import train_dataset
     from pipeline.failures import FailureLedger
@@ -32,6 +35,7 @@ def our_dataset(work: Workload, decoder: str, rounds: int, crop_seconds: float) 
         crops_per_clip=rounds,
         batch_size=work.batch_size,
         decoder=decoder,
+        yields=yields,
     )
 
 
@@ -39,3 +43,20 @@ def decode_batches(work: Workload, decoder: str, rounds: int, crop_seconds: floa
     """Pulls every batch of `our_dataset`; yields its size."""
     for waveform, _ in our_dataset(work, decoder, rounds, crop_seconds):
         yield len(waveform)
+
+
+def decode_lines(work: Workload) -> Iterator[int]:
+    """Pulls every batch of lines, as `--decode_on_device` takes them; yields its size."""
+    for data, _ in our_dataset(work, "auto", work.rounds, work.crop_seconds, yields="lines"):
+        yield len(data["lines"])
+
+
+def why_no_lines(work: Workload) -> str:
+    """Returns why there are no lines at this rate and length of a crop, or ""."""
+    from pipeline.dataset import check_lines
+
+    try:
+        check_lines(work.sample_rate_hz, work.crop_seconds, "auto")
+    except ValueError as error:
+        return str(error)
+    return ""

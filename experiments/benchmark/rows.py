@@ -10,7 +10,7 @@ import importlib.util
 from collections.abc import Callable, Iterator
 
 from experiments.benchmark.limit import limit_processes, limit_threads
-from experiments.benchmark.ours import decode_batches
+from experiments.benchmark.ours import decode_batches, decode_lines, why_no_lines
 from experiments.benchmark.rivals import (
     audioread_from_start,
     ffmpeg_pyav,
@@ -34,6 +34,7 @@ class Row:
         has_workers: whether other processes do its work.
         whole_clips: whether it decodes whole clips rather than crops.
         also_missing: says what it lacks beside the package, once that is installed; "" if nothing.
+        unfit: says why it cannot decode these crops; "" if it can.
     """
 
     start: Callable[[Workload], Iterator[int]]
@@ -42,6 +43,7 @@ class Row:
     has_workers: bool = False
     whole_clips: bool = False
     also_missing: Callable[[], str] = lambda: ""
+    unfit: Callable[[Workload], str] = lambda work: ""
 
     @property
     def is_rival(self) -> bool:
@@ -61,6 +63,7 @@ ROWS = {
     "limit_processes": Row(limit_processes, has_workers=True),
     "ours_native": Row(lambda work: decode_batches(work, "auto", work.rounds, work.crop_seconds)),
     "ours_native_whole": Row(lambda work: decode_batches(work, "auto", 1, 0.0), whole_clips=True),
+    "ours_native_lines": Row(decode_lines, unfit=why_no_lines),
     "ours_soundfile": Row(lambda work: decode_batches(work, "soundfile", work.rounds, work.crop_seconds)),
     "ours_tfio": Row(lambda work: decode_batches(work, "tfio", 1, work.crop_seconds), "tensorflow_io"),
     "ours_soundfile_whole": Row(lambda work: decode_batches(work, "soundfile", 1, 0.0), whole_clips=True),

@@ -14,6 +14,8 @@ from pipeline.mp3.frame_places import IndexedFrames
 from pipeline.mp3.native.bands import band_edges
 from pipeline.storage.clips import clip_version, open_clip
 
+_FEWEST_FRAMES = 3  # in fewer, libmpg123 is not sure what is a frame
+
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class NativeStream:
@@ -73,6 +75,8 @@ def _native_stream(path: str, *version: int) -> NativeStream | str:
         return "MP3 with an Info frame that holds sound"
     if mp3.states_length and int.from_bytes(mp3.info_frame[mp3.counts_offset :][:4], "big") != mp3.frame_count:
         return "MP3 with another number of frames than its Info frame states"
+    if mp3.frame_count < _FEWEST_FRAMES:
+        return f"MP3 of fewer than {_FEWEST_FRAMES} frames"
     if not _begins_with_frame(path):
         return "MP3 with junk before its first frame"
     header = mp3.header

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
-from test_goldens import CHECKPOINT, DECODERS, GOLDENS, describe_crops, describe_tracks
+from test_goldens import CHECKPOINT, GOLDEN_DECODERS, GOLDENS, describe_crops, describe_tracks
 
 from pipeline.mp3.frames import find_frame, parse_header, skip_id3v2, walk
 
@@ -157,7 +157,7 @@ def main() -> None:
         write_clips(arguments.music)
     write_run()
     crops = {}
-    for decoder in DECODERS:
+    for decoder in GOLDEN_DECODERS:
         crops |= describe_crops(decoder) | describe_tracks(decoder)
     np.savez_compressed(GOLDENS / "crops.npz", **crops)
     versions = {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in LIBRARIES}

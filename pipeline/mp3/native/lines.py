@@ -9,7 +9,14 @@ from pipeline.mp3.native.compiled import kernel
 from pipeline.mp3.native.huffman import CONTRADICTORY, VALUES, read_values
 from pipeline.mp3.native.requantize import add_lines
 from pipeline.mp3.native.scale_factors import MAX_SCALE_FACTORS, read_mpeg_2_scale_factors, read_scale_factors
-from pipeline.mp3.native.side_info import BLOCK_TYPE, MIXED_BLOCK, PARAMETERS, PART2_3_LENGTH, read_side_info
+from pipeline.mp3.native.side_info import (
+    BLOCK_TYPE,
+    GLOBAL_GAIN,
+    MIXED_BLOCK,
+    PARAMETERS,
+    PART2_3_LENGTH,
+    read_side_info,
+)
 
 # Why a crop is not decoded here. libsndfile decodes it, or says what is wrong.
 (
@@ -24,7 +31,8 @@ from pipeline.mp3.native.side_info import BLOCK_TYPE, MIXED_BLOCK, PARAMETERS, P
     SAMPLES_TOO_LARGE,
     MIXED_MPEG_2,
     CUT_VALUES,
-) = range(11)
+    LOUD_SIDE,
+) = range(12)
 REASONS = (
     "",
     "frames are missing",
@@ -37,9 +45,12 @@ REASONS = (
     "samples that are no sound",
     "mixed blocks of MPEG-2",
     "the last values of a short block are cut off",
+    "a difference of the channels far beyond full scale",
 )
 # What a block with broken values may read beyond its bits: 288 pairs of at most 19 + 2 * (13 + 1) bits, and some more.
 _PADDING_WORDS = 600
+# A louder difference of the channels is damage, and its rounding in libmpg123's two channels is heard in their mean.
+_LOUDEST_SIDE_GAIN = 230
 _RESERVOIR_BYTES, _MPEG_2_RESERVOIR_BYTES = 511, 255
 MIXED = 4  # what is added to a block's type if its two lowest subbands are long
 
@@ -194,6 +205,8 @@ def decode_lines(
                     if count < 0:
                         return BAD_VALUES if count == CONTRADICTORY else CUT_VALUES
                 position = end
+                if not is_needed and current[GLOBAL_GAIN] > _LOUDEST_SIDE_GAIN:
+                    return LOUD_SIDE
                 if not is_needed or not is_requantized:
                     continue
                 if channel == 0:  # of the sum and the difference of the channels, the mean is the first alone

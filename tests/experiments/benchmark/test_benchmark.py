@@ -77,7 +77,17 @@ def test_too_little_to_measure(batches: int, message: str):
 @pytest.mark.parametrize("name", [name for name, row in ROWS.items() if not row.missing])
 def test_every_row_pulls_every_clip(name: str, clips):
     rounds = (
-        2 if name in ("limit_threads", "limit_processes", "ours_native", "ours_soundfile", "torch_dataloader") else 1
+        2
+        if name
+        in (
+            "limit_threads",
+            "limit_processes",
+            "ours_native",
+            "ours_native_lines",
+            "ours_soundfile",
+            "torch_dataloader",
+        )
+        else 1
     )
     work = Workload([str(path) for path in clips], 16000, 1.0, batch_size=5, rounds=2)
     assert sum(ROWS[name].start(work)) == rounds * len(clips)
@@ -104,6 +114,7 @@ def test_a_run_of_the_benchmark(catalog: Catalog, tmp_path: Path, capsys):
         "limit_processes",
         "ours_native",
         "ours_native_whole",
+        "ours_native_lines",
         "ours_soundfile",
         "ours_tfio",
     ]
