@@ -14,6 +14,7 @@ from pipeline.mp3.frame_places import IndexedFrames
 from pipeline.mp3.native.bands import band_edges
 from pipeline.storage.clips import clip_version, open_clip
 
+_HEAD_BYTES = 4096  # more than two frames have
 _FEWEST_FRAMES = 3  # in fewer, libmpg123 is not sure what is a frame
 
 
@@ -87,7 +88,7 @@ def _native_stream(path: str, *version: int) -> NativeStream | str:
 
 
 def _begins_with_frame(path: str) -> bool:
-    """Returns whether a frame stands directly behind the tags at the beginning, all of a kind that libmpg123 knows."""
+    """Returns whether the first frame stands directly behind the tags at the beginning, all of a kind that libmpg123 knows."""
     with open_clip(path) as file:
         place = 0
         for _ in range(mp3_frames.MAX_TAGS):
@@ -98,7 +99,9 @@ def _begins_with_frame(path: str) -> bool:
             if 0xFF in head[3:5] or max(head[6:]) > 0x7F:
                 return False
             place += mp3_frames.skip_id3v2(head)
-    return mp3_frames.parse_header(head) is not None
+        file.seek(place)
+        found = mp3_frames.find_frame(file.read(_HEAD_BYTES), 0)
+    return found is not None and found[0] == 0
 
 
 @functools.cache

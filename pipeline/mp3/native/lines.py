@@ -205,7 +205,7 @@ def decode_lines(
                     if count < 0:
                         return BAD_VALUES if count == CONTRADICTORY else CUT_VALUES
                 position = end
-                if not is_needed and current[GLOBAL_GAIN] > _LOUDEST_SIDE_GAIN:
+                if not is_needed and current[GLOBAL_GAIN] > _LOUDEST_SIDE_GAIN and current[PART2_3_LENGTH]:
                     return LOUD_SIDE
                 if not is_needed or not is_requantized:
                     continue
