@@ -83,8 +83,8 @@ def train_dataset(
         sample_weight: weight of each clip in the loss [files], a third part of each batch.
         shuffle_clips: how many clips are shuffled together at most (see `pipeline.order`); their files or shards are
             read from beginning to end before. 0 shuffles all clips, and reads each crop when its turn comes.
-        decoder: name in `pipeline.decoding.registry`. "soundfile" reads every format, exactly and fast; "tfio" reads
-            MP3s by graph ops alone, several times slower.
+        decoder: name in `pipeline.decoding.registry`. "auto" decodes MP3s by kernels of its own and
+            all else by libsndfile, as "soundfile" does everything; "tfio" reads MP3s by graph ops alone, many times slower.
         decode_workers: parallel decodes; None means as many as this process may use cores.
         delivery: has the batches decoded elsewhere (see `pipeline.service.client`). It requires an `epoch` and does
             not change the result.
