@@ -14,16 +14,16 @@ from pipeline import windows
 from pipeline.decoding import auto_decoder
 from pipeline.decoding.buffers import buffer_pool
 from pipeline.decoding.decoder import DecodeError
-from pipeline.decoding.native_decoder import crop_length, read_span, rows_of
+from pipeline.decoding.native_decoder import crop_length, join_pieces, read_span
 from pipeline.decoding.native_stream import NativeStream, native_stream
 from pipeline.decoding.soundfile_decoder import find_remark
 from pipeline.mp3.native import crops as kernels
 from pipeline.mp3.native import line_crops
-from pipeline.mp3.native.bands import LONG_BANDS, RATES_HZ, SHORT_BANDS
+from pipeline.mp3.native.bands import RATES_HZ
 from pipeline.mp3.native.compiled import announce_compiling
 from pipeline.mp3.native.edges import EDGE_FLOATS
 from pipeline.mp3.native.line_crops import MIN_CROP_SAMPLES
-from pipeline.mp3.native.lines import DECODED, main_words
+from pipeline.mp3.native.lines import DECODED
 
 __all__ = ["HALF_RATES_HZ", "MIN_CROP_SAMPLES", "LineBatch", "decode_batch", "find_remark", "prepare"]
 
@@ -122,24 +122,16 @@ def _read(
 
 def _decode(spans: Sequence[tuple[NativeStream, bytes, np.ndarray]], crop_samples: int, batch: LineBatch) -> set[int]:
     """Decodes in one call; returns the rows that hold lines."""
-    jobs = np.array([job for _, _, job in spans], np.int64).reshape(-1, kernels.COLUMNS)
-    jobs[1:, kernels.DATA_BEGIN] = np.cumsum(jobs[:-1, kernels.DATA_BYTES])
-    data = np.frombuffer(b"".join([*(data for _, data, _ in spans), bytes(kernels.PADDING_BYTES)]), np.uint8)
+    joined = join_pieces(spans)
     granules = line_crops.granule_rows(crop_samples)
-    words = int(main_words(int(jobs[:, kernels.DATA_BYTES].max(initial=0))))
     status = np.full(len(spans), DECODED, np.int64)
     with buffer_pool.borrow() as buffers:
         line_crops.decode_line_jobs(
-            data,
-            jobs,
-            rows_of([stream.frame_bytes for stream, _, _ in spans], 256),
-            rows_of([stream.long_edges for stream, _, _ in spans], LONG_BANDS + 1),
-            rows_of([stream.short_edges for stream, _, _ in spans], SHORT_BANDS + 1),
+            *joined,
             granules,
             buffers.array("work", granules * line_crops.LINES_OF_ROW + EDGE_FLOATS, 1)[:, 0],
-            buffers.array("main", words, 1)[:, 0].view(np.uint8),
-            buffers.array("words", 2 * words, 1)[:, 0].view(np.uint64),
+            *joined.memory(buffers),
             *batch,
             status,
         )
-    return {int(job[kernels.ROW]) for job, result in zip(jobs, status, strict=True) if result == DECODED}
+    return {int(job[kernels.ROW]) for job, result in zip(joined.jobs, status, strict=True) if result == DECODED}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import soxr
@@ -201,22 +202,14 @@ def _run(
     last_stage: int = kernels.SYNTHESIS,
 ) -> Iterator[tuple[int, int]]:
     """Decodes the pieces in one call."""
-    jobs = np.array([job for _, _, job in pieces], np.int64).reshape(-1, kernels.COLUMNS)
-    jobs[1:, kernels.DATA_BEGIN] = np.cumsum(jobs[:-1, kernels.DATA_BYTES])
-    data = np.frombuffer(b"".join([*(data for _, data, _ in pieces), bytes(kernels.PADDING_BYTES)]), np.uint8)
-    granules = int((jobs[:, kernels.SILENT_GRANULES] + jobs[:, kernels.CODED_GRANULES]).max(initial=0))
-    words = int(main_words(int(jobs[:, kernels.DATA_BYTES].max(initial=0))))
+    joined = join_pieces(pieces)
+    granules = int((joined.jobs[:, kernels.SILENT_GRANULES] + joined.jobs[:, kernels.CODED_GRANULES]).max(initial=0))
     status = np.full(len(pieces), DECODED, np.int64)
     kernels.decode_jobs(
-        data,
-        jobs,
-        rows_of([stream.frame_bytes for stream, _, _ in pieces], 256),
-        rows_of([stream.long_edges for stream, _, _ in pieces], LONG_BANDS + 1),
-        rows_of([stream.short_edges for stream, _, _ in pieces], SHORT_BANDS + 1),
+        *joined,
         is_half_rate,
         buffers.array("work", kernels.work_floats(granules, is_half_rate), 1)[:, 0],
-        buffers.array("main", words, 1)[:, 0].view(np.uint8),
-        buffers.array("words", 2 * words, 1)[:, 0].view(np.uint64),
+        *joined.memory(buffers),
         MAX_SAMPLE,
         batch,
         status,
@@ -226,6 +219,42 @@ def _run(
         yield int(job[kernels.ROW]), int(result)
 
 
-def rows_of(rows: list[np.ndarray], length: int) -> np.ndarray:
-    """Returns the tables of several streams as one, which may be empty."""
+class JoinedPieces(NamedTuple):
+    """The pieces of one call, as the kernels take them.
+
+    Attributes:
+        data: uint8, the bytes of all.
+        jobs: int64 [pieces, COLUMNS].
+        frame_bytes: int32 [pieces, 256], and `long_edges`, `short_edges`: the tables of their streams.
+    """
+
+    data: np.ndarray
+    jobs: np.ndarray
+    frame_bytes: np.ndarray
+    long_edges: np.ndarray
+    short_edges: np.ndarray
+
+    def memory(self, buffers: Buffers) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the memory for the main data of the longest piece, as bytes and as words."""
+        words = int(main_words(int(self.jobs[:, kernels.DATA_BYTES].max(initial=0))))
+        return (
+            buffers.array("main", words, 1)[:, 0].view(np.uint8),
+            buffers.array("words", 2 * words, 1)[:, 0].view(np.uint64),
+        )
+
+
+def join_pieces(pieces: Sequence[tuple[NativeStream, bytes, np.ndarray]]) -> JoinedPieces:
+    """Joins pieces, of each its stream, the bytes of its frames and its job, for one call; there may be none."""
+    jobs = np.array([job for _, _, job in pieces], np.int64).reshape(-1, kernels.COLUMNS)
+    jobs[1:, kernels.DATA_BEGIN] = np.cumsum(jobs[:-1, kernels.DATA_BYTES])
+    return JoinedPieces(
+        np.frombuffer(b"".join([*(data for _, data, _ in pieces), bytes(kernels.PADDING_BYTES)]), np.uint8),
+        jobs,
+        _rows([stream.frame_bytes for stream, _, _ in pieces], 256),
+        _rows([stream.long_edges for stream, _, _ in pieces], LONG_BANDS + 1),
+        _rows([stream.short_edges for stream, _, _ in pieces], SHORT_BANDS + 1),
+    )
+
+
+def _rows(rows: list[np.ndarray], length: int) -> np.ndarray:
     return np.array(rows, np.int32).reshape(len(rows), length)
