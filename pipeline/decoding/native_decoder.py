@@ -51,7 +51,7 @@ def decode_crops(
         halved = [n for n, (stream, _) in enumerate(crops) if stream.sample_rate_hz == 2 * sample_rate_hz]
         spans = [(*crops[n], n) for n in halved]
         for n, status in _decode(spans, sample_rate_hz, crop_samples, True, batch, buffers, last_stage):
-            reasons[n] = REASONS[status]
+            reasons[n] = reasons[n] or REASONS[status]  # of any piece
         for n in sorted({*range(len(crops))} - {*halved}):
             stream, position = crops[n]
             length = crop_length(stream, sample_rate_hz, crop_samples, stream.sample_rate_hz)

@@ -12,7 +12,7 @@ from support.native_streams import decode_natively, random_part
 from support.places import shared
 
 from pipeline.decoding import auto_decoder, soundfile_decoder
-from pipeline.decoding.auto_decoder import decode_batch, decode_crop, find_route
+from pipeline.decoding.auto_decoder import decode_batch, decode_crop, describe_route, find_route
 from pipeline.decoding.decoder import DecodeError
 from pipeline.mp3 import frames as mp3_frames
 
@@ -128,6 +128,26 @@ def test_bits_of_a_crop_depend_on_nothing_else(mp3s: list[Path], rng):
         np.testing.assert_array_equal(together, backwards[::-1])
         for row, path, position in list(zip(together, paths, positions, strict=True))[:10]:
             np.testing.assert_array_equal(row, decode_crop(path, rate_hz, samples, position))
+
+
+def test_a_clip_is_left_to_libsndfile_for_any_of_its_pieces(mp3s: list[Path], tmp_path: Path, monkeypatch):
+    from pipeline.decoding import native_decoder
+
+    monkeypatch.setattr(native_decoder, "_MAX_PIECE_SAMPLES", 2000)
+    data, path = bytearray(mp3s[0].read_bytes()), tmp_path / "a.mp3"
+    offset, header = mp3_frames.find_frame(bytes(data), 0)
+    if mp3_frames.has_length_tag(bytes(data), offset, header):
+        offset += header.frame_bytes
+    places = list(mp3_frames.walk(bytes(data), offset, mp3_frames.parse_header(bytes(data), offset)))
+    stereo = header.channels == 2
+    for number in (6, 7):  # big_values of the first granule, 9 bits, beyond 288
+        bit = 8 * (places[number] + 4) + (9 + 3 + 8 if stereo else 9 + 5 + 4) + 12
+        for place in range(bit, bit + 9):
+            data[place >> 3] |= 0x80 >> (place & 7)
+    path.write_bytes(data)
+    assert "pieces: side information" in describe_route(path)
+    for rate_hz in (header.sample_rate_hz, header.sample_rate_hz // 2):
+        np.testing.assert_array_equal(decode_crop(path, rate_hz, 0), soundfile_decoder.decode_crop(path, rate_hz, 0))
 
 
 @pytest.mark.parametrize(
