@@ -53,7 +53,7 @@ def announce_compiling() -> None:
     """Says, before the first kernel is called, that it will be compiled, unless the cache holds it."""
     folder = _writable_cache_folder()
     if folder is not None and not any(Path(folder).glob("**/*.nbi")):
-        _logger.warning("Compiling the MP3 decoder, once on this machine (about 15 s)")
+        _logger.warning("Compiling the MP3 decoder, once on this machine (about 20 s)")
 
 
 @functools.cache
@@ -67,7 +67,7 @@ def _writable_cache_folder() -> str | None:
         probe.unlink()
     except (OSError, RuntimeError) as error:  # RuntimeError: no home
         _logger.warning(
-            "The MP3 decoder is compiled anew in every process (10 s): its cache cannot be written: %s", error
+            "The MP3 decoder is compiled anew in every process (20 s): its cache cannot be written: %s", error
         )
         return None
     return str(folder)
