@@ -35,7 +35,7 @@ test-onednn: environment
 			tests/test_goldens.py || exit 1; \
 	done
 
-# Twelve minutes on idle cores. FUZZ="--target=decode_tfio --inputs=100 --seed=1" for less; see tests/fuzz/__main__.py.
+# About ten minutes on idle cores. FUZZ="--target=decode_tfio --inputs=100 --seed=1" for less; see tests/fuzz/__main__.py.
 fuzz: environment
 	PYTHONPATH=.:tests $(RUN) -m fuzz $(FUZZ)
 
