@@ -1,12 +1,15 @@
 """Streaming datasets: exact crops, exact passes, repeatable order, and failures that are counted."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
+from support.places import ROOT
 
 from pipeline.dataset import eval_dataset, iterate, train_dataset
 from pipeline.decoding import decode_crop, read_info
@@ -243,3 +246,16 @@ def test_too_many_failures_of_files_whose_names_are_no_text(tmp_path: Path):
     with pytest.raises(FailureBudgetError, match="at most 1 undecodable files of 3"):
         list(iterate(eval_dataset(paths, ledger), ledger))
     assert set(ledger.failures) <= set(paths)
+
+
+@pytest.mark.slow
+def test_a_script_ends_while_a_dataset_decodes_ahead(clips):
+    """The iterator lives until the interpreter goes down, and its threads wait for Python then."""
+    paths = [str(path) for path in clips] * 8
+    script = f"""
+from pipeline.dataset import train_dataset
+batches = iter(train_dataset({paths!r}, [0] * {len(paths)}, crop_seconds=1.0, batch_size=4))
+next(batches)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, timeout=120, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
