@@ -16,7 +16,13 @@ from pipeline.windows import MAX_CROP_SECONDS
 MAX_EPOCHS = 1_000_000
 _MAX_RATE_HZ = 384_000  # the highest that audio hardware uses
 _MAX_DB = 200  # more than between the quietest and the loudest sound that 24 bits hold
-FRONT_ENDS = ("log_mel", "trainable_mel", "pcen", "leaf")  # as in `layers.front_ends.registry`, which loads TensorFlow
+FRONT_ENDS = (
+    "log_mel",
+    "trainable_mel",
+    "pcen",
+    "leaf",
+    "musicnn_mel",
+)  # as in `layers.front_ends.registry`, which loads TensorFlow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +59,8 @@ class Settings:
         "log_mel",
         "features",
         "What makes an image of the waveform: log_mel; trainable_mel: its filters are trained; pcen: mel under trained "
-        "per-channel energy normalisation; leaf: Gabor filters, pooling and normalisation, all trained. A network that "
-        "takes the waveform has none.",
+        "per-channel energy normalisation; leaf: Gabor filters, pooling and normalisation, all trained; musicnn_mel: "
+        "musicnn's. A network that takes the waveform has none.",
         FRONT_ENDS,
     )
     sample_rate_hz: int = setting(
