@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +100,16 @@ class Settings:
     pretrained_weights: str = setting(
         "",
         "training",
-        "efficientnetv2_b0, convnext_tiny: a file of keras.applications' weights to start from (.weights.h5, .h5, .keras).",
+        "What to start from instead of random weights: the directory of a run with the same --model and features, of any "
+        "labels, or its model.keras; efficientnetv2_b0, convnext_tiny: also a file of keras.applications' weights "
+        "(.weights.h5, .h5, .keras). The last dense layer is always new.",
         is_path=True,
+    )
+    freeze: str = setting(
+        "none",
+        "training",
+        "Layers that keep their --pretrained_weights: none; all but the last dense layer; or the first so many layers with "
+        "weights, a number. Their batch normalisation and dropout act as in inference.",
     )
     multi_label: bool = setting(
         False,
@@ -111,6 +120,13 @@ class Settings:
     epochs: int = setting(30, "training", "Passes over the training clips at most.", minimum=1, limit=MAX_EPOCHS)
     batch_size: int = setting(16, "training", "Crops a batch.", minimum=1, limit=65_536)
     learning_rate: float = setting(1e-3, "training", "Adam's learning rate at the start.", above=0, limit=1e30)
+    backbone_learning_rate: float | None = setting(
+        None,
+        "training",
+        "The same for all layers but the last dense one, which a schedule lowers alike; default: no difference.",
+        above=0,
+        limit=1e30,
+    )
     label_smoothing: float = setting(
         0.1,
         "training",
@@ -258,6 +274,10 @@ class Settings:
             value = getattr(self, field.name)
             if expected := unmet(field, value):
                 raise ValueError(f"expected {field.name} {expected}, received {value!r}; choose another --{field.name}")
+        if not re.fullmatch(r"none|all|[1-9]\d{0,5}", self.freeze):
+            raise ValueError(
+                f"expected freeze as none, all or a number of layers, received {self.freeze!r}; choose another --freeze"
+            )
         if 0 < self.crop_seconds * self.sample_rate_hz < 1:
             raise ValueError(
                 f"expected crop_seconds of at least one sample, or 0 for whole clips, received {self.crop_seconds}; choose "
