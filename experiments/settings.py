@@ -101,7 +101,7 @@ class Settings:
         "",
         "training",
         "What to start from instead of random weights: the directory of a run with the same --model and features, of any "
-        "labels, or its model.keras; efficientnetv2_b0, convnext_tiny: also a file of keras.applications' weights "
+        "labels, or its model.keras (musicnn_logistic: of musicnn); efficientnetv2_b0, convnext_tiny: also a file of keras.applications' weights "
         "(.weights.h5, .h5, .keras). The last dense layer is always new.",
         is_path=True,
     )
@@ -110,6 +110,12 @@ class Settings:
         "training",
         "Layers that keep their --pretrained_weights: none; all but the last dense layer; or the first so many layers with "
         "weights, a number. Their batch normalisation and dropout act as in inference.",
+    )
+    cache_embeddings: bool = setting(
+        False,
+        "training",
+        "musicnn_logistic: keep the embeddings of clips in ~/.cache/melstream (or $XDG_CACHE_HOME), so that other seeds, folds "
+        "and settings of the same weights do not compute them again. Not for networks, which hear other crops each epoch.",
     )
     multi_label: bool = setting(
         False,
@@ -292,7 +298,10 @@ class Settings:
 # What may differ when a run is continued, because the result does not depend on it: it changes the speed, how much work a
 # kill loses, or when to give up. Only `replicas` changes random draws and rounding from there on, as the number of hosts does.
 FREE_FIELDS = frozenset(
-    ("decode_workers", "data_service", "max_failure_rate", "keep_checkpoints", "checkpoint_steps", "replicas")
+    (
+        *("decode_workers", "data_service", "max_failure_rate", "keep_checkpoints", "checkpoint_steps", "replicas"),
+        "cache_embeddings",
+    )
 )
 # What may also differ, because the run's description of its data says whether the clips are the same: where they lie, and
 # which file says which of them to leave out.

@@ -12,8 +12,8 @@ from experiments.settings import Settings
 _DROPOUT = (keras.layers.Dropout, keras.layers.GaussianDropout, keras.layers.AlphaDropout)
 
 
-def check_freeze(settings: Settings) -> None:
-    """Refuses --freeze and --backbone_learning_rate where they make no sense, before anything is read or written.
+def check_transfer(settings: Settings) -> None:
+    """Refuses settings of a network's transfer that make no sense, before anything is read or written.
 
     Raises:
         ValueError: the settings do not fit together.
@@ -27,6 +27,11 @@ def check_freeze(settings: Settings) -> None:
         raise ValueError(
             f"expected no --backbone_learning_rate with --freeze=all, received {settings.backbone_learning_rate:g}: only the "
             "last dense layer is trained; leave one of the two out"
+        )
+    if settings.cache_embeddings:
+        raise ValueError(
+            f"expected --model=musicnn_logistic with --cache_embeddings, received {settings.model}: a network hears other crops of "
+            "a clip each epoch, so that no embedding would be used twice; leave --cache_embeddings out, or train musicnn_logistic"
         )
 
 

@@ -25,7 +25,8 @@ def settings_for_model(settings: Settings, given: Collection[str] = ()) -> Setti
     Raises:
         ValueError: a setting that is given contradicts the model.
     """
-    network = NETWORKS.get(settings.model.removesuffix("_logistic"))
+    name = settings.model.removesuffix("_logistic")
+    network = NETWORKS.get(name)
     if network is None or not network.front_end:
         return settings
     arguments = inspect.signature(FRONT_ENDS[network.front_end].__init__).parameters
@@ -37,6 +38,8 @@ def settings_for_model(settings: Settings, given: Collection[str] = ()) -> Setti
                 f"expected --{name}={needed[name]} with --model={settings.model}, which knows no other features, received "
                 f"{getattr(settings, name)}; leave it out"
             )
-    if network.crop_seconds is not None and "crop_seconds" not in given:
-        needed["crop_seconds"] = network.crop_seconds
+    # A baseline hears whole clips.
+    crop_seconds = 0.0 if settings.model != name else network.crop_seconds
+    if crop_seconds is not None and "crop_seconds" not in given:
+        needed["crop_seconds"] = crop_seconds
     return dataclasses.replace(settings, **needed)

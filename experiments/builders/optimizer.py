@@ -38,6 +38,7 @@ class BackboneAdam(keras.optimizers.Adam):
         self._multipliers: list[float] = []
 
     def build(self, var_list: Sequence[keras.Variable]) -> None:
+        """Makes the state of these variables, and finds out which of them are the last dense layer's."""
         if not self.built:
             self._multipliers = [
                 1.0 if variable.path.startswith(f"{HEAD}/") else self.backbone_multiplier for variable in var_list
@@ -45,8 +46,10 @@ class BackboneAdam(keras.optimizers.Adam):
         super().build(var_list)
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
+        """Updates one variable, on one copy of the model."""
         multiplier = self._multipliers[self._get_variable_index(variable)]
         super().update_step(gradient, variable, learning_rate * multiplier)
 
     def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
         return {**super().get_config(), "backbone_multiplier": self.backbone_multiplier}

@@ -99,7 +99,7 @@ def render(data: ReportData, folder: Path, embed_audio: bool = False) -> str:
             most_failures=_MOST_ROWS,
             named=named,
             **parts,
-            curves=learning_curves(data.history.to_dict("records")),
+            curves=None if data.history is None else learning_curves(data.history.to_dict("records")),
             curve_axes=curve_axes,
             cards=_cards(data, folder, embed_audio, groups),
             style=style,

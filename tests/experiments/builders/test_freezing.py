@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from support.small_run import SMALL_FEATURES
 
-from experiments.builders.freezing import check_freeze, freeze_layers
+from experiments.builders.freezing import check_transfer, freeze_layers
 from experiments.builders.model import build_model
 from experiments.settings import Settings
 from experiments.training.hosts import Cluster
@@ -119,11 +119,12 @@ def test_copies_of_the_model_leave_frozen_batch_normalisation_alone():
             {"freeze": "all", "pretrained_weights": "runs/a", "backbone_learning_rate": 1e-4},
             "expected no --backbone_learning_rate with --freeze=all, received 0.0001",
         ),
+        ({"cache_embeddings": True}, "expected --model=musicnn_logistic with --cache_embeddings, received cnn2d_bn"),
     ],
 )
 def test_nonsense(changes: dict, message: str):
     with pytest.raises(ValueError, match=message):
-        check_freeze(replace(SETTINGS, **changes))
+        check_transfer(replace(SETTINGS, **changes))
 
 
 @pytest.mark.parametrize("freeze", ["some", "0", "-1", "1.5", ""])
