@@ -11,6 +11,9 @@ from layers.front_ends.registry import FRONT_ENDS
 from layers.networks.registry import NETWORKS
 
 
+_BASELINE_WEIGHTS = "musicnn_msd"
+
+
 def settings_for_model(settings: Settings, given: Collection[str] = ()) -> Settings:
     """Gives settings the values that their model cannot do without.
 
@@ -20,7 +23,8 @@ def settings_for_model(settings: Settings, given: Collection[str] = ()) -> Setti
 
     Returns:
         The settings with the model's front end, its sample rate and other features, and its length of crops unless that is
-        given; of most models the settings themselves.
+        given; of a baseline on a network's embedding also with weights, if there are none; of most models the settings
+        themselves.
 
     Raises:
         ValueError: a setting that is given contradicts the model.
@@ -42,4 +46,6 @@ def settings_for_model(settings: Settings, given: Collection[str] = ()) -> Setti
     crop_seconds = 0.0 if settings.model != name else network.crop_seconds
     if crop_seconds is not None and "crop_seconds" not in given:
         needed["crop_seconds"] = crop_seconds
+    if settings.model != name and not settings.pretrained_weights:
+        needed["pretrained_weights"] = _BASELINE_WEIGHTS
     return dataclasses.replace(settings, **needed)

@@ -14,11 +14,12 @@ from sklearn.base import ClassifierMixin
 
 from experiments.builders.clips import stream_clips
 from experiments.builders.data import prepare
+from experiments.builders.model_settings import settings_for_model
 from experiments.evaluation.evaluation import write_evaluation
 from experiments.evaluation.latency import median_latency_ms
 from experiments.evaluation.splits import SplitPredictions
 from experiments.runs.run import Run
-from experiments.settings import Settings, require_one_label
+from experiments.settings import Settings, fields, require_one_label
 from experiments.training.classifiers import fit_baseline, logistic_candidates, svm_candidates
 from experiments.training.embedding_cache import EmbeddingCache
 from experiments.training.embeddings import make_musicnn_features
@@ -78,6 +79,7 @@ def train_baseline(settings: Settings, output_dir: str | Path) -> dict:
             "--decode_on_device out"
         )
     _check_transfer(settings)
+    settings = settings_for_model(settings, given=fields("features"))  # which also says what does not fit
     run = Run(output_dir)
     catalog, ledger = prepare(settings)
     if len(catalog.labels) < 2:

@@ -13,9 +13,8 @@ import tensorflow as tf
 
 from experiments.builders.backbone import HEAD, backbone_weights
 from experiments.builders.model import build_front_end
-from experiments.builders.model_settings import settings_for_model
 from experiments.builders.pretrained import load_pretrained
-from experiments.settings import Settings, fields
+from experiments.settings import Settings
 from experiments.training.classifiers import FittedBaseline
 from experiments.training.features import ClipFeatures
 from layers.classifier import build_audio_classifier
@@ -30,19 +29,17 @@ def make_musicnn_features(settings: Settings) -> ClipFeatures:
     """Makes the mean of musicnn's embedding over the windows of a clip: 200 numbers.
 
     Args:
-        settings: of the run; `pretrained_weights` are those of the network, musicnn_msd if empty.
+        settings: of the run; `pretrained_weights` are those of the network.
 
     Raises:
-        ValueError: settings that are not musicnn's, crops that are not whole clips, or weights that are missing or do not fit.
+        ValueError: crops that are not whole clips, or weights that are missing or do not fit.
     """
     if settings.crop_seconds:
         raise ValueError(
             f"expected --crop_seconds=0 with --model={settings.model}, which hears whole clips, received "
             f"{settings.crop_seconds:g}; leave it out"
         )
-    settings_for_model(settings, given=fields("features"))  # which says what does not fit
-    weights = settings.pretrained_weights or "musicnn_msd"
-    settings = dataclasses.replace(settings, model="musicnn", pretrained_weights=weights)
+    settings = dataclasses.replace(settings, model="musicnn")
     model = _build(settings, num_classes=2)
     load_pretrained(model, settings)
     front_end = build_front_end(settings)

@@ -1,6 +1,5 @@
 """A network's embedding as features of clips: the same in pieces, as a model, in reports and exports, and from the cache."""
 
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +8,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 from sklearn.datasets import make_blobs
 from support.audio import music
 from support.small_run import SMALL_RUN
@@ -16,14 +16,17 @@ from support.small_run import SMALL_RUN
 from experiments.builders.model import build_front_end, build_model
 from experiments.builders.model_settings import settings_for_model
 from experiments.evaluation.evaluation import evaluate_run
-from experiments.export.export import export_run
+from experiments.export.export import load_classifier
 from experiments.reporting.page import write_report
+from experiments.runs.description import describe_run
 from experiments.runs.run import Run
-from experiments.settings import Settings
+from experiments.settings import Settings, differences
 from experiments.training import baselines
 from experiments.training.classifiers import fit_baseline, logistic_candidates
-from experiments.training.embedding_cache import EmbeddingCache
+from experiments.training.embedding_cache import EmbeddingCache, default_root
 from experiments.training.embeddings import make_musicnn_features, make_piecewise
+from experiments.training.features import ClipFeatures
+from pipeline.decoding import decode_crop
 
 pytestmark = pytest.mark.slow
 
@@ -51,31 +54,36 @@ def settings(small_fma, backbone) -> Settings:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _quick_latency():
-    """The time of 35 predictions is not measured: test_baselines.py does."""
+def _own_cache(tmp_path_factory: pytest.TempPathFactory):
+    """A cache of this module's own; and the time of 35 predictions is not measured, which test_baselines.py does."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(baselines, "median_latency_ms", lambda *_: 1.0)
         yield
 
 
 @pytest.fixture(scope="module")
+def features(settings) -> ClipFeatures:
+    return make_musicnn_features(settings)
+
+
+@pytest.fixture(scope="module")
 def run(settings, tmp_path_factory: pytest.TempPathFactory) -> Run:
     run = Run(tmp_path_factory.mktemp("embeddings") / "run")
-    baselines.train_baseline(settings, run.directory)
+    baselines.train_baseline(replace(settings, cache_embeddings=True), run.directory)
     return run
 
 
 @pytest.mark.parametrize("seconds", [20.0, 5.984, 2.0, 0.01])
-def test_a_clip_in_pieces_is_the_clip_as_a_whole(settings, backbone, seconds: float):
-    front_end = build_front_end(settings)
-    model = backbone[0]
+def test_a_clip_in_pieces_is_the_clip_as_a_whole(settings, backbone, features, seconds: float):
+    front_end, model = build_front_end(settings), backbone[0]
     image = next(layer.output for layer in model.layers if layer.name == "musicnn_mel")
     describe = make_piecewise(front_end, keras.Model(image, model.get_layer("embedding").output), 1, piece_windows=3)
     waveform = music(max(seconds, 1), 16000, seed=3)[None, : round(seconds * 16000), 0].astype(np.float32)
     whole = keras.Model(model.input, model.get_layer("embedding").output)(waveform, training=False).numpy()
     scale = np.abs(whole).max()
     np.testing.assert_allclose(describe(waveform).numpy(), whole, atol=1e-5 * scale)
-    np.testing.assert_allclose(make_musicnn_features(settings).describe(waveform).numpy(), whole, atol=1e-5 * scale)
+    np.testing.assert_allclose(features.describe(waveform).numpy(), whole, atol=1e-5 * scale)
 
 
 @pytest.mark.parametrize("num_classes", [2, 3])
@@ -104,14 +112,18 @@ def test_it_is_reported_and_exported(run, tmp_path: Path):
     page = (tmp_path / "report.html").read_text()
     assert "a classifier of its embedding is fitted" in page and "603 coefficients" in page
     assert "give other probabilities now" not in page
-    exported = export_run(run.directory, tmp_path / "export")["saved_model"]  # which checks its probabilities
-    metadata = json.loads((exported / "assets.extra" / "metadata.json").read_text())
-    assert (metadata["network"], metadata["crop_seconds"]) == ("musicnn_logistic", 0.0)
+    classifier = load_classifier(run)
+    path = run.predictions()["path"].iloc[0]
+    waveform = decode_crop(path, 16000, 0, 0.0)
+    got = classifier.classify_track(tf.constant(waveform), tf.constant(16000))["probabilities"]
+    expected = run.predictions().filter(like="probability_").iloc[0]
+    np.testing.assert_allclose(got, expected.to_numpy(float), atol=1e-5)
+    assert classifier.crop_samples == 0 and describe_run(run, classifier.model)["network"] == "musicnn_logistic"
 
 
 def test_kept_embeddings_are_not_computed_again(run, settings, tmp_path: Path, monkeypatch, capsys):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    own = replace(settings, cache_embeddings=True)
+    files = sorted(default_root().rglob("*.f32"))
+    assert len(files) == 24 and all(file.stat().st_size == 200 * 4 + 32 for file in files)
     decoded: list[int] = []
     stream_clips = baselines.stream_clips
 
@@ -120,19 +132,14 @@ def test_kept_embeddings_are_not_computed_again(run, settings, tmp_path: Path, m
         return stream_clips(tracks, *args)
 
     monkeypatch.setattr(baselines, "stream_clips", counting)
-    baselines.train_baseline(own, tmp_path / "first")
-    files = sorted((tmp_path / "cache" / "melstream" / "embeddings").rglob("*.f32"))
-    assert len(files) == 24 and sum(decoded) == 25 and all(file.stat().st_size == 200 * 4 + 32 for file in files)
-    decoded.clear()
     files[0].write_bytes(files[0].read_bytes()[:-1] + b"?")
     files[1].write_bytes(b"")
-    os.utime(run.predictions()["path"].iloc[0])
+    own = replace(settings, cache_embeddings=True)
     baselines.train_baseline(own, tmp_path / "second")
-    assert sum(decoded) == 1 + 2 + 1, "the broken clip, two damaged files, and a clip that may have changed"
+    assert sum(decoded) == 1 + 2, "the broken clip and two damaged files"
     assert "clips have embeddings in" in capsys.readouterr().out
-    for name in ("first", "second"):
-        pd.testing.assert_frame_equal(Run(tmp_path / name).predictions(), run.predictions())
-    baselines.train_baseline(settings, tmp_path / "second")  # the setting may change: it changes no result
+    pd.testing.assert_frame_equal(Run(tmp_path / "second").predictions(), run.predictions())
+    assert differences(own, settings) == [], "the setting changes no result"
 
 
 def test_other_weights_and_decoders_have_other_embeddings(tmp_path: Path):
@@ -144,6 +151,8 @@ def test_other_weights_and_decoders_have_other_embeddings(tmp_path: Path):
     assert EmbeddingCache("b", "auto", tmp_path).read(str(tmp_path / "clip.mp3")) is None
     assert EmbeddingCache("a", "soundfile", tmp_path).read(str(tmp_path / "clip.mp3")) is None
     assert cache.read(str(tmp_path / "gone.mp3")) is None
+    os.utime(tmp_path / "clip.mp3", (1, 1))
+    assert cache.read(str(tmp_path / "clip.mp3")) is None
     (tmp_path / "clip.mp3").write_bytes(b"1234")
     assert cache.read(str(tmp_path / "clip.mp3")) is None
 
@@ -155,6 +164,15 @@ def test_a_cache_that_cannot_be_written_costs_only_the_cache(tmp_path: Path, cap
     for _ in range(2):
         cache.write(str(tmp_path / "clip.mp3"), np.zeros(3, np.float32))
     assert capsys.readouterr().out.count("warning: embeddings are not kept") == 1
+
+
+def test_settings_are_the_networks_with_whole_clips_and_known_weights():
+    settings = settings_for_model(Settings(model="musicnn_logistic"))
+    assert (settings.frontend, settings.sample_rate_hz, settings.crop_seconds) == ("musicnn_mel", 16000, 0.0)
+    assert settings.pretrained_weights == "musicnn_msd"
+    own = settings_for_model(Settings(model="musicnn_logistic", pretrained_weights="runs/a"), ["pretrained_weights"])
+    assert own.pretrained_weights == "runs/a"
+    assert settings_for_model(Settings(model="musicnn")).pretrained_weights == ""
 
 
 @pytest.mark.parametrize(
