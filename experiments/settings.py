@@ -99,7 +99,8 @@ class Settings:
     pretrained_weights: str = setting(
         "",
         "training",
-        "efficientnetv2_b0, convnext_tiny: a file of keras.applications' weights to start from (.weights.h5, .h5, .keras).",
+        "Weights to start from. musicnn: musicnn_msd or musicnn_mtt, which fetch_weights fetches; efficientnetv2_b0, "
+        "convnext_tiny: a file of keras.applications' weights (.weights.h5, .h5, .keras).",
         is_path=True,
     )
     multi_label: bool = setting(
