@@ -19,7 +19,8 @@ def bootstrap_balanced_mean_over_artists(
     draws depend on labels, artists and seed alone, so those of two models, or of their difference, are the same.
 
     A label with few artists has few different resamples, and its part of the interval is rather too narrow; with a
-    single artist it has none.
+    single artist it has none. Like every interval over test clips it leaves out that other folds, or training artists, would
+    have given other models.
 
     Args:
         values: one number a clip [clips], such as hits averaged over runs, or the difference of two models' hits.
