@@ -100,9 +100,10 @@ class Settings:
     pretrained_weights: str = setting(
         "",
         "training",
-        "What to start from instead of random weights: the directory of a run with the same --model and features, of any "
-        "labels, or its model.keras (musicnn_logistic: of musicnn); efficientnetv2_b0, convnext_tiny: also a file of keras.applications' weights "
-        "(.weights.h5, .h5, .keras). The last dense layer is always new.",
+        "What to start from instead of random weights; the last dense layer is always new. The directory of a run with the same "
+        "--model and features, of any labels, or its model.keras; musicnn, musicnn_logistic (default musicnn_msd): musicnn_msd or "
+        "musicnn_mtt, which fetch_weights fetches; efficientnetv2_b0, convnext_tiny: a file of keras.applications' weights "
+        "(.weights.h5, .h5, .keras).",
         is_path=True,
     )
     freeze: str = setting(

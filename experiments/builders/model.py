@@ -30,11 +30,17 @@ def build_model(settings: Settings, num_classes: int) -> keras.Model:
             f"expected no --frontend with --model={settings.model}, which takes the waveform itself, received "
             f"{settings.frontend}; leave it out"
         )
+    wanted = get_network(settings.model).front_end
+    if wanted and settings.frontend != wanted:
+        raise ValueError(
+            f"expected --frontend={wanted} with --model={settings.model}, received {settings.frontend}; leave it out"
+        )
     crop_samples = round(settings.crop_seconds * settings.sample_rate_hz) or None
     model = build_audio_classifier(
         settings.model, num_classes, front_end, crop_samples, image_augmentations(settings), settings.multi_label
     )
-    load_pretrained(model, settings)
+    if settings.pretrained_weights:
+        load_pretrained(model, settings)
     freeze_layers(model, settings.freeze)
     model.compile(make_optimizer(settings))  # wraps it for float16 loss scaling where needed
     model.optimizer.build(model.trainable_variables)

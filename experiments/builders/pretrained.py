@@ -1,32 +1,42 @@
-"""Weights that a model begins with, as --pretrained_weights names them."""
+"""Weights that a model starts from: fetched by name, of keras.applications, or of an earlier run."""
 
 from __future__ import annotations
 
 import keras
 
 from experiments.builders.backbone import find_own_model, load_own_backbone
+from experiments.pretrained.cache import PRETRAINED, weights_path
 from experiments.settings import Settings
 from layers.networks.imagenet import has_application_weights, load_backbone_weights
+from layers.networks.musicnn import load_musicnn_weights
 
 
 def load_pretrained(model: keras.Model, settings: Settings) -> None:
-    """Loads the weights that the settings name into a model; its last dense layer stays new.
+    """Loads the weights that `pretrained_weights` names into a new model; its last dense layer stays new.
 
     Args:
-        model: from `build_audio_classifier`.
-        settings: of the run; `pretrained_weights` may be empty, and nothing is loaded.
+        model: from `build_audio_classifier`, for these settings.
+        settings: of the run.
 
     Raises:
-        ValueError: the weights are missing, or do not fit the model.
+        ValueError: there are no such weights, or they are of another network.
     """
-    if not settings.pretrained_weights:
-        return
-    if own := find_own_model(settings.pretrained_weights):
+    name = settings.pretrained_weights
+    if name in PRETRAINED:
+        wanted = PRETRAINED[name].network
+        if model.name != wanted:
+            raise ValueError(
+                f"expected --model={wanted} with --pretrained_weights={name}, received --model={model.name}; choose that "
+                "model, or leave --pretrained_weights out"
+            )
+        load_musicnn_weights(model, weights_path(name))
+    elif own := find_own_model(name):
         load_own_backbone(model, own, settings.sample_rate_hz)
     elif has_application_weights(model):
-        load_backbone_weights(model, settings.pretrained_weights)
+        load_backbone_weights(model, name)
     else:
+        weights = ", ".join(known for known, entry in PRETRAINED.items() if entry.network == model.name)
         raise ValueError(
-            f"expected a run directory or the model.keras of one at {settings.pretrained_weights} to load into {model.name}, "
-            "found none; check --pretrained_weights, or leave it out"
+            f"expected {f'{weights}, or ' * bool(weights)}a run directory or the model.keras of one at {name} to load into "
+            f"{model.name}, found none; check --pretrained_weights, or leave it out"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ from layers.networks.cnn import BATCH_NORM_MOMENTUM
 WINDOW_FRAMES = 187  # 3 s, on which it was trained
 BACKBONE = "musicnn_backbone"
 _BANDS = 96
+_TAGS = 50
 
 
 def musicnn(features: keras.KerasTensor) -> keras.KerasTensor:
@@ -59,6 +61,42 @@ def musicnn_backbone() -> keras.Model:
     pooled = keras.layers.Dropout(0.5)(_batch_norm(9)(pooled))
     units = keras.layers.Dense(200, activation="relu", name="dense")(pooled)
     return keras.Model(window, _batch_norm(10)(units), name=BACKBONE)  # [batch, 200]
+
+
+def musicnn_tagger() -> keras.Model:
+    """Builds musicnn as its authors trained it, from images [batch, frames, 96, 1] to the probabilities of 50 tags.
+
+    They are the means over windows of 187 frames; the weights are nobody's until they are loaded.
+    """
+    image = keras.Input((None, _BANDS, 1), name="image")
+    units = musicnn_backbone()(CutWindows(WINDOW_FRAMES)(image))  # [batch * windows, 200]
+    tags = keras.layers.Dense(_TAGS, activation="sigmoid", dtype="float32", name="dense_1")(units)
+    return keras.Model(image, MeanOverWindows(WINDOW_FRAMES)([tags, image]), name="musicnn_tagger")
+
+
+def load_musicnn_weights(model: keras.Model, path: str | Path) -> None:
+    """Loads the weights of a tagger into the backbone of a model; its head stays new.
+
+    Args:
+        model: from `build_audio_classifier("musicnn", …)`.
+        path: what `musicnn_tagger().save_weights` wrote.
+
+    Raises:
+        ValueError: the model has no such backbone, or the file is missing or does not fit.
+    """
+    backbones = [layer for layer in model.layers if layer.name == BACKBONE]
+    if not backbones:
+        raise ValueError(
+            f"expected the network musicnn to load {path} into, received {model.name}; choose --model=musicnn"
+        )
+    tagger = musicnn_tagger()
+    try:
+        tagger.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"expected musicnn's weights in {path}, but they do not fit: {error}; fetch them again"
+        ) from error
+    backbones[0].set_weights(tagger.get_layer(BACKBONE).get_weights())
 
 
 def _batch_norm(number: int) -> keras.layers.Layer:
