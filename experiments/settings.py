@@ -101,8 +101,8 @@ class Settings:
         "",
         "training",
         "What to start from instead of random weights; the last dense layer is always new. The directory of a run with the same "
-        "--model and features, of any labels, or its model.keras; musicnn, musicnn_logistic (default musicnn_msd): musicnn_msd or "
-        "musicnn_mtt, which fetch_weights fetches; efficientnetv2_b0, convnext_tiny: a file of keras.applications' weights "
+        "--model and features, of any labels, or its model.keras; musicnn_msd or musicnn_mtt for musicnn, musicnn_both for "
+        "musicnn_pair, any of them for musicnn_logistic (default musicnn_both), which fetch_weights fetches; efficientnetv2_b0, convnext_tiny: a file of keras.applications' weights "
         "(.weights.h5, .h5, .keras).",
         is_path=True,
     )

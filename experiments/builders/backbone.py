@@ -54,7 +54,7 @@ def load_own_backbone(model: keras.Model, path: Path, sample_rate_hz: int) -> No
     Raises:
         ValueError: there is no model, or its network, its front end or the settings of that are not those of `model`.
     """
-    source = Run(path).model() if path.is_dir() else _read(path)
+    source = read_own_model(path)
     _check_fits(source, model, path, sample_rate_hz)
     new, old = backbone_weights(model), backbone_weights(source)
     if [tuple(weight.shape) for weight in new] != [tuple(weight.shape) for weight in old]:
@@ -72,7 +72,17 @@ def backbone_weights(model: keras.Model) -> list[keras.Variable]:
     return [weight for weight in model.weights if id(weight) not in head]
 
 
-def _read(path: Path) -> keras.Model:
+def read_own_model(path: Path) -> keras.Model:
+    """Loads a model of ours.
+
+    Args:
+        path: from `find_own_model`.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    if path.is_dir():
+        return Run(path).model()
     try:
         return load_model(path, compile=False)
     except (OSError, ValueError, KeyError, TypeError) as error:

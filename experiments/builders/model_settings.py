@@ -10,7 +10,7 @@ from experiments.settings import Settings, fields
 from layers.front_ends.registry import FRONT_ENDS
 from layers.networks.registry import NETWORKS
 
-_BASELINE_WEIGHTS = "musicnn_msd"
+_BASELINE_WEIGHTS = "musicnn_both"
 
 
 def settings_for_model(settings: Settings, given: Collection[str] = ()) -> Settings:

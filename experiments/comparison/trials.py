@@ -87,14 +87,14 @@ def settings_of_model(settings: Settings, model: str, fixed: Sequence[str] = ())
         ValueError: one of those contradicts the model.
     """
     baseline = BASELINES.get(model)
-    network = model if baseline is None else baseline.network
+    networks = (model,) if baseline is None else baseline.networks
     weights = settings.pretrained_weights
     changes: dict[str, Any] = {"model": model}
-    if not network or (weights in PRETRAINED and PRETRAINED[weights].network != network):
+    if not networks or (weights in PRETRAINED and PRETRAINED[weights][0] not in networks):
         changes |= {"pretrained_weights": "", "freeze": "none", "backbone_learning_rate": None}
     if baseline is not None:
         changes |= {"freeze": "none", "backbone_learning_rate": None}
-    if baseline is None or not network:
+    if baseline is None or not networks:
         changes["cache_embeddings"] = False
     return settings_for_model(dataclasses.replace(settings, **changes), fixed)
 

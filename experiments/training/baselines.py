@@ -20,7 +20,7 @@ from experiments.evaluation.latency import median_latency_ms
 from experiments.evaluation.splits import SplitPredictions
 from experiments.runs.run import Run
 from experiments.settings import Settings, fields, require_one_label
-from experiments.training.classifiers import fit_baseline, logistic_candidates, svm_candidates
+from experiments.training.classifiers import balanced_candidates, fit_baseline, logistic_candidates, svm_candidates
 from experiments.training.embedding_cache import EmbeddingCache
 from experiments.training.embeddings import make_musicnn_features
 from experiments.training.features import ClipFeatures, make_mfcc_features
@@ -35,18 +35,22 @@ class Baseline:
     Attributes:
         make_features: makes the features of a clip that settings describe.
         candidates: makes the classifiers of which validation chooses one.
-        network: whose embedding the features are, in `layers.networks.registry`; "": no network's.
+        networks: one of whose embeddings the features are, in `layers.networks.registry`; empty: no network's.
+        unit_length: whether the standardised features are scaled to length 1.
     """
 
     make_features: Callable[[Settings], ClipFeatures]
     candidates: Callable[[], list[ClassifierMixin]]
-    network: str = ""
+    networks: tuple[str, ...] = ()
+    unit_length: bool = False
 
 
 BASELINES: dict[str, Baseline] = {
     "mfcc_logistic": Baseline(make_mfcc_features, logistic_candidates),
     "mfcc_svm": Baseline(make_mfcc_features, svm_candidates),
-    "musicnn_logistic": Baseline(make_musicnn_features, logistic_candidates, network="musicnn"),
+    "musicnn_logistic": Baseline(
+        make_musicnn_features, balanced_candidates, networks=("musicnn_pair", "musicnn"), unit_length=True
+    ),
 }
 
 
@@ -55,8 +59,9 @@ def train_baseline(settings: Settings, output_dir: str | Path) -> dict:
 
     A clip is the numbers of its baseline: 140 statistics of MFCCs, or the mean of a network's embedding. They are
     standardised. The hyperparameters, and the temperature that turns decision values into probabilities, are those of the
-    lowest cross-entropy on validation, by which a network's epoch is chosen too. There is no randomness: the seed decides
-    the split alone, where the data set gives none.
+    lowest cross-entropy on validation, by which a network's epoch is chosen too. With them the classifier is then fitted on
+    training and validation together, because a few more artists are worth more than anything else; the scores of validation
+    are those from before. There is no randomness: the seed decides the split alone, where the data set gives none.
 
     Args:
         settings: of the run; `model` is a name in `BASELINES`.
@@ -100,7 +105,7 @@ def _check_transfer(settings: Settings) -> None:
             raise ValueError(
                 f"expected a network with --{name}={value}, received {settings.model}, which trains none; leave --{name} out"
             )
-    if settings.cache_embeddings and not BASELINES[settings.model].network:
+    if settings.cache_embeddings and not BASELINES[settings.model].networks:
         raise ValueError(
             f"expected musicnn_logistic with --cache_embeddings, received {settings.model}, which has no embeddings; leave "
             "--cache_embeddings out"
@@ -124,7 +129,8 @@ def _fit_and_evaluate(
                 training_seconds = time.perf_counter() - begin
         truth = {split: np.array(catalog.class_indices(rows)) for split, rows in tracks.items()}
         begin = time.perf_counter()
-        candidates = BASELINES[settings.model].candidates()
+        baseline = BASELINES[settings.model]
+        candidates = baseline.candidates()
         if settings.class_balance != "none":
             candidates = [candidate.set_params(class_weight="balanced") for candidate in candidates]
         classifier = fit_baseline(
@@ -132,11 +138,16 @@ def _fit_and_evaluate(
             *(vectors["training"], truth["training"]),
             *(vectors["validation"], truth["validation"]),
             num_classes=len(catalog.labels),
+            unit_length=baseline.unit_length,
+        )
+        final = classifier.refitted(
+            np.concatenate([vectors["training"], vectors["validation"]]),
+            np.concatenate([truth["training"], truth["validation"]]),
         )
         training_seconds += time.perf_counter() - begin
         splits = {}
         for split in ("validation", "test"):
-            probabilities = classifier.probabilities(vectors[split])
+            probabilities = (final if split == "test" else classifier).probabilities(vectors[split])
             failures = len(catalog.split(split)) - len(tracks[split])
             # A clip is one crop.
             splits[split] = SplitPredictions(
@@ -144,18 +155,18 @@ def _fit_and_evaluate(
             )
         with tf.device("CPU"):
             latency_ms = median_latency_ms(
-                lambda waveform: classifier.probabilities(features.describe(waveform).numpy()), settings.sample_rate_hz
+                lambda waveform: final.probabilities(features.describe(waveform).numpy()), settings.sample_rate_hz
             )
         description = {
-            "hyperparameters": classifier.hyperparameters,
-            "temperature": classifier.temperature,
-            "parameters": classifier.parameters,
+            "hyperparameters": final.hyperparameters,
+            "temperature": final.temperature,
+            "parameters": final.parameters,
             "training_seconds": training_seconds,
             "latency_ms": latency_ms,
         }
         run.write_baseline(description)
         if features.with_head is not None:
-            run.write_model(features.with_head(classifier))
+            run.write_model(features.with_head(final))
         return write_evaluation(run, splits, catalog.labels)
     finally:
         run.write_failures(ledger, catalog)

@@ -8,16 +8,27 @@ import itertools
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
-from sklearn.base import ClassifierMixin
+from sklearn.base import ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.svm import SVC
 
 
 def logistic_candidates() -> list[ClassifierMixin]:
     """Makes logistic regressions from strong to weak regularisation."""
     return [LogisticRegression(C=c, max_iter=10_000) for c in (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)]
+
+
+def balanced_candidates() -> list[ClassifierMixin]:
+    """Makes logistic regressions from strong to weak regularisation, in which every label weighs the same.
+
+    For vectors of length 1. Under strong regularisation, which few artists call for, rare labels would otherwise be lost.
+    """
+    return [
+        LogisticRegression(C=c, max_iter=10_000, class_weight="balanced")
+        for c in (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
+    ]
 
 
 def svm_candidates() -> list[ClassifierMixin]:
@@ -34,25 +45,29 @@ class FittedBaseline:
     """A fitted classifier of feature vectors.
 
     Attributes:
-        pipeline: standardisation and classifier, which has decision values.
+        pipeline: standardisation, perhaps scaling to length 1, and classifier, which has decision values.
         temperature: what these are divided by before the softmax.
     """
 
     pipeline: Pipeline
     temperature: float
 
+    def refitted(self, features: np.ndarray, truth: np.ndarray) -> FittedBaseline:
+        """Fits the same classifier, with its hyperparameters and temperature, anew on these features [clips, features]."""
+        return FittedBaseline(clone(self.pipeline).fit(features, truth), self.temperature)
+
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Probabilities [clips, classes] of features [clips, features]."""
         return softmax(_decision_values(self.pipeline, features) / self.temperature, axis=1)
 
     def dense_layer(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the kernel [features, classes] and bias [classes] whose softmax are the probabilities of a linear classifier.
+        """Returns the kernel [features, classes] and bias [classes] of a linear classifier, with the temperature folded in.
 
-        Standardisation and temperature are folded in: of standardised x, w · (x - m) / s + b is (w / s) · x + b - (w / s) · m.
+        The softmax of what they give of vectors that are standardised, and scaled to length 1 where the pipeline does that,
+        is `probabilities`.
         """
-        scaler, classifier = self.pipeline
-        kernel = (classifier.coef_ / scaler.scale_).T  # [features, classes], or [features, 1] of two
-        bias = classifier.intercept_ - scaler.mean_ @ kernel
+        classifier = self.pipeline[-1]
+        kernel, bias = classifier.coef_.T, classifier.intercept_  # [features, classes], or [features, 1] of two
         if len(bias) == 1:  # as `_decision_values` has it
             kernel, bias = np.hstack([-kernel, kernel]) / 2, np.hstack([-bias, bias]) / 2
         return kernel / self.temperature, bias / self.temperature
@@ -79,11 +94,14 @@ def fit_baseline(
     validation_features: np.ndarray,
     validation_truth: np.ndarray,
     num_classes: int,
+    unit_length: bool = False,
 ) -> FittedBaseline:
     """Fits every candidate on training and keeps the one of the lowest cross-entropy on validation.
 
     Probabilities are the softmax of the decision values over a temperature (C. Guo et al., "On calibration of modern
-    neural networks", ICML 2017), which is also fitted on validation and changes no decision.
+    neural networks", ICML 2017), which is also fitted on validation and changes no decision. With `unit_length` the
+    standardised vectors are scaled to length 1, as speakers' embeddings are (Garcia-Romero and Espy-Wilson, "Analysis of
+    i-vector length normalization in speaker recognition systems", Interspeech 2011).
 
     Raises:
         ValueError: a class has no training clip that could be decoded.
@@ -96,7 +114,8 @@ def fit_baseline(
         )
     fitted = []
     for candidate in candidates:
-        pipeline = make_pipeline(StandardScaler(), candidate).fit(training_features, training_truth)
+        steps = [StandardScaler(), *([Normalizer()] if unit_length else []), candidate]
+        pipeline = make_pipeline(*steps).fit(training_features, training_truth)
         values = _decision_values(pipeline, validation_features)
 
         def loss(log_temperature: float, values: np.ndarray = values) -> float:

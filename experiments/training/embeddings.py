@@ -11,9 +11,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from experiments.builders.backbone import HEAD, backbone_weights
+from experiments.builders.backbone import HEAD, backbone_weights, find_own_model, read_own_model
 from experiments.builders.model import build_front_end
 from experiments.builders.pretrained import load_pretrained
+from experiments.pretrained.cache import PRETRAINED
 from experiments.settings import Settings
 from experiments.training.classifiers import FittedBaseline
 from experiments.training.features import ClipFeatures
@@ -26,7 +27,7 @@ _PIECE_WINDOWS = 16  # computed at a time, so that memory does not grow with the
 
 
 def make_musicnn_features(settings: Settings) -> ClipFeatures:
-    """Makes the mean of musicnn's embedding over the windows of a clip: 200 numbers.
+    """Makes the mean of musicnn's embedding over the windows of a clip: 200 numbers for each of its backbones.
 
     Args:
         settings: of the run; `pretrained_weights` are those of the network.
@@ -39,24 +40,43 @@ def make_musicnn_features(settings: Settings) -> ClipFeatures:
             f"expected --crop_seconds=0 with --model={settings.model}, which hears whole clips, received "
             f"{settings.crop_seconds:g}; leave it out"
         )
-    settings = dataclasses.replace(settings, model="musicnn")
+    settings = dataclasses.replace(settings, model=embedding_network(settings.pretrained_weights))
     model = _build(settings, num_classes=2)
     load_pretrained(model, settings)
     front_end = build_front_end(settings)
     image = next(layer.output for layer in model.layers if isinstance(layer, type(front_end)))
     embed = keras.Model(image, model.get_layer("embedding").output)
-    shortest = front_end.shortest_waveform(get_network("musicnn").min_size)
+    shortest = front_end.shortest_waveform(get_network(model.name).min_size)
 
     def with_head(fitted: FittedBaseline) -> keras.Model:
         kernel, bias = fitted.dense_layer()
-        whole = _build(settings, num_classes=len(bias))
-        for new, old in zip(backbone_weights(whole), backbone_weights(model), strict=True):
-            new.assign(old)
-        whole.get_layer(HEAD).set_weights([kernel, bias])
-        return whole
+        scaler = fitted.pipeline[0]
+        # Two layers beyond what a trained network has: both are constants.
+        standardize = keras.layers.Normalization(mean=scaler.mean_, variance=scaler.scale_**2, name="standardize")
+        logits = keras.layers.Dense(len(bias), dtype="float32", name=HEAD)
+        vector = keras.layers.UnitNormalization(name="unit_length")(standardize(model.get_layer("embedding").output))
+        probabilities = keras.layers.Softmax(dtype="float32", name="probabilities")(logits(vector))
+        logits.set_weights([kernel, bias])
+        return keras.Model(model.input, probabilities, name=model.name)
 
     describe = make_piecewise(front_end, embed, shortest)
     return ClipFeatures(describe, _version(front_end, model), with_head)
+
+
+def embedding_network(weights: str) -> str:
+    """Returns the network that weights are for: that of `PRETRAINED`, or that of a run of ours.
+
+    Raises:
+        ValueError: they are those of neither.
+    """
+    if weights in PRETRAINED:
+        return PRETRAINED[weights][0]
+    own = find_own_model(weights)
+    if own is None:
+        raise ValueError(
+            f"expected {', '.join(PRETRAINED)}, or a run of musicnn at {weights}, found none; check --pretrained_weights"
+        )
+    return read_own_model(own).name
 
 
 def make_piecewise(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,32 @@ def musicnn(features: keras.KerasTensor) -> keras.KerasTensor:
     Returns:
         Embedding [batch, 200].
     """
+    return _embed(features, [BACKBONE])
+
+
+def musicnn_pair(features: keras.KerasTensor) -> keras.KerasTensor:
+    """Two of `musicnn` side by side: 1,577,423 parameters with a head for three classes.
+
+    One for weights of each of the data sets that its authors have trained it on, which know different things.
+
+    Args:
+        features: image [batch, frames, 96, 1] of `MusicnnMelSpectrogram`.
+
+    Returns:
+        Embedding [batch, 400].
+    """
+    return _embed(features, [f"{BACKBONE}_{number}" for number in range(2)])
+
+
+def _embed(features: keras.KerasTensor, backbones: Sequence[str]) -> keras.KerasTensor:
     windows = CutWindows(WINDOW_FRAMES, name="cut_windows")(features)  # [batch * windows, frames, 96, 1]
-    embeddings = musicnn_backbone()(windows)  # [batch * windows, 200]
-    embedding = MeanOverWindows(WINDOW_FRAMES, name="mean_over_windows")([embeddings, features])  # [batch, 200]
+    embeddings = [musicnn_backbone(name)(windows) for name in backbones]  # each [batch * windows, 200]
+    joined = keras.layers.Concatenate()(embeddings) if len(embeddings) > 1 else embeddings[0]
+    embedding = MeanOverWindows(WINDOW_FRAMES, name="mean_over_windows")([joined, features])  # [batch, units]
     return keras.layers.Dropout(0.5)(embedding)
 
 
-def musicnn_backbone() -> keras.Model:
+def musicnn_backbone(name: str = BACKBONE) -> keras.Model:
     """Builds the network of one window, from [batch, frames, 96, 1] to [batch, 200], with weights that nobody has trained.
 
     Layers with weights have the names that they have in the checkpoints of the musicnn package.
@@ -60,7 +80,7 @@ def musicnn_backbone() -> keras.Model:
     pooled = keras.layers.Flatten()(keras.layers.Concatenate()(pools))  # [batch, 1506]
     pooled = keras.layers.Dropout(0.5)(_batch_norm(9)(pooled))
     units = keras.layers.Dense(200, activation="relu", name="dense")(pooled)
-    return keras.Model(window, _batch_norm(10)(units), name=BACKBONE)  # [batch, 200]
+    return keras.Model(window, _batch_norm(10)(units), name=name)  # [batch, 200]
 
 
 def musicnn_tagger() -> keras.Model:
@@ -74,29 +94,30 @@ def musicnn_tagger() -> keras.Model:
     return keras.Model(image, MeanOverWindows(WINDOW_FRAMES)([tags, image]), name="musicnn_tagger")
 
 
-def load_musicnn_weights(model: keras.Model, path: str | Path) -> None:
-    """Loads the weights of a tagger into the backbone of a model; its head stays new.
+def load_musicnn_weights(model: keras.Model, paths: Sequence[str | Path]) -> None:
+    """Loads the weights of taggers into the backbones of a model; its head stays new.
 
     Args:
-        model: from `build_audio_classifier("musicnn", …)`.
-        path: what `musicnn_tagger().save_weights` wrote.
+        model: from `build_audio_classifier("musicnn", …)` or `"musicnn_pair"`.
+        paths: what `musicnn_tagger().save_weights` wrote, for each backbone.
 
     Raises:
-        ValueError: the model has no such backbone, or the file is missing or does not fit.
+        ValueError: the model has not so many backbones, or a file is missing or does not fit.
     """
-    backbones = [layer for layer in model.layers if layer.name == BACKBONE]
-    if not backbones:
+    backbones = [layer for layer in model.layers if layer.name.startswith(BACKBONE)]
+    if len(backbones) != len(paths):
         raise ValueError(
-            f"expected the network musicnn to load {path} into, received {model.name}; choose --model=musicnn"
+            f"expected a network of {len(paths)} musicnn backbones, received {model.name} with {len(backbones)}"
         )
     tagger = musicnn_tagger()
-    try:
-        tagger.load_weights(path)
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"expected musicnn's weights in {path}, but they do not fit: {error}; fetch them again"
-        ) from error
-    backbones[0].set_weights(tagger.get_layer(BACKBONE).get_weights())
+    for backbone, path in zip(backbones, paths, strict=True):
+        try:
+            tagger.load_weights(path)
+        except (OSError, ValueError, KeyError) as error:
+            raise ValueError(
+                f"expected musicnn's weights in {path}, but they do not fit: {error}; fetch them again"
+            ) from error
+        backbone.set_weights(tagger.get_layer(BACKBONE).get_weights())
 
 
 def _batch_norm(number: int) -> keras.layers.Layer:

@@ -13,7 +13,7 @@ import keras
 
 from layers.networks.cnn import cnn2d, cnn2d_bn, short_chunk_resnet
 from layers.networks.imagenet import convnext_tiny, efficientnetv2_b0
-from layers.networks.musicnn import musicnn
+from layers.networks.musicnn import musicnn, musicnn_pair
 from layers.networks.sequence import audio_transformer, conv1d_lstm, crnn
 from layers.networks.waveform import sample_cnn
 
@@ -49,6 +49,7 @@ NETWORKS: dict[str, Network] = {
     "crnn": Network(crnn, min_size=16),
     "audio_transformer": Network(audio_transformer, min_size=16),
     "musicnn": Network(musicnn, min_size=1, front_end="musicnn_mel", crop_seconds=3.0),
+    "musicnn_pair": Network(musicnn_pair, min_size=1, front_end="musicnn_mel", crop_seconds=3.0),
     "sample_cnn": Network(sample_cnn, min_size=6561, takes_waveform=True),
 }
 
