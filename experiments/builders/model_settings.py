@@ -41,10 +41,8 @@ def settings_for_model(settings: Settings, given: Collection[str] = ()) -> Setti
                 f"expected --{name}={needed[name]} with --model={settings.model}, which knows no other features, received "
                 f"{getattr(settings, name)}; leave it out"
             )
-    # A baseline hears whole clips.
-    crop_seconds = 0.0 if settings.model != name else network.crop_seconds
-    if crop_seconds is not None and "crop_seconds" not in given:
-        needed["crop_seconds"] = crop_seconds
+    if network.crop_seconds is not None and "crop_seconds" not in given:
+        needed["crop_seconds"] = network.crop_seconds
     if settings.model != name and not settings.pretrained_weights:
         needed["pretrained_weights"] = _BASELINE_WEIGHTS
     return dataclasses.replace(settings, **needed)

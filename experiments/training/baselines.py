@@ -17,7 +17,7 @@ from experiments.builders.data import prepare
 from experiments.builders.model_settings import settings_for_model
 from experiments.evaluation.evaluation import write_evaluation
 from experiments.evaluation.latency import median_latency_ms
-from experiments.evaluation.splits import SplitPredictions
+from experiments.evaluation.splits import SplitPredictions, mean_by_clip
 from experiments.runs.run import Run
 from experiments.settings import Settings, fields, require_one_label
 from experiments.training.classifiers import (
@@ -33,6 +33,8 @@ from experiments.training.features import ClipFeatures, make_mfcc_features
 from pipeline.catalogs.catalog import SPLITS, Catalog
 from pipeline.catalogs.splits import artist_groups
 from pipeline.failures import FailureLedger
+
+_BATCH_WINDOWS = 16  # described at a time, so that memory does not grow with the clip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,13 +65,14 @@ BASELINES: dict[str, Baseline] = {
 
 
 def train_baseline(settings: Settings, output_dir: str | Path) -> dict:
-    """Fits a baseline on whole training clips and evaluates it on validation and test, as `training.train` does.
+    """Fits a baseline on training clips and evaluates it on validation and test, as `training.train` does.
 
-    A clip is the numbers of its baseline: 140 statistics of MFCCs, or the mean of a network's embedding. They are
-    standardised. The hyperparameters, and the temperature that turns decision values into probabilities, are those of the
-    lowest cross-entropy on validation, by which a network's epoch is chosen too, or on artists held out in turn. With them the classifier is then fitted on
-    training and validation together, because a few more artists are worth more than anything else; the scores of validation
-    are those from before. There is no randomness: the seed decides the split alone, where the data set gives none.
+    A clip is the numbers of its baseline: 140 statistics of its MFCCs, or the mean of a network's embeddings of its windows.
+    They are standardised. The hyperparameters, and the temperature that turns decision values into probabilities, are those of
+    the lowest cross-entropy on validation, by which a network's epoch is chosen too, or on artists held out in turn. With them
+    the classifier is then fitted on training and validation together, because a few more artists are worth more than anything
+    else; the scores of validation are those from before. Probabilities are the means over the windows of a clip. There is no
+    randomness: the seed decides the split alone, where the data set gives none.
 
     Args:
         settings: of the run; `model` is a name in `BASELINES`.
@@ -129,10 +132,10 @@ def _fit_and_evaluate(
 ) -> dict:
     try:
         begin = time.perf_counter()
-        tracks, vectors = {}, {}
+        tracks, windows = {}, {}
         cache = EmbeddingCache(features.version, settings.decoder) if settings.cache_embeddings else None
         for split in SPLITS:
-            tracks[split], vectors[split] = _split_features(features, catalog, split, settings, ledger, cache)
+            tracks[split], windows[split] = _split_features(features, catalog, split, settings, ledger, cache)
             if split == "training":
                 training_seconds = time.perf_counter() - begin
         truth = {split: np.array(catalog.class_indices(rows)) for split, rows in tracks.items()}
@@ -141,25 +144,35 @@ def _fit_and_evaluate(
         candidates = baseline.candidates()
         if settings.class_balance != "none":
             candidates = [candidate.set_params(class_weight="balanced") for candidate in candidates]
+        means = {split: np.stack([vectors.mean(axis=0) for vectors in windows[split]]) for split in SPLITS}
         known, named = (
-            np.concatenate([values[split] for split in ("training", "validation")]) for values in (vectors, truth)
+            np.concatenate([values[split] for split in ("training", "validation")]) for values in (means, truth)
         )
         if baseline.by_artist:
             artists = artist_groups(pd.concat([tracks["training"], tracks["validation"]])).to_numpy()
             final = choose_by_artist(candidates, known, named, artists, len(catalog.labels))
-            classifier = final.refitted(vectors["training"], truth["training"])
+            classifier = final.refitted(means["training"], truth["training"])
         else:
-            parts = (values[split] for split in ("training", "validation") for values in (vectors, truth))
-            classifier = fit_baseline(candidates, *parts, num_classes=len(catalog.labels))
+            classifier = fit_baseline(
+                candidates,
+                *(means["training"], truth["training"]),
+                *(means["validation"], truth["validation"]),
+                num_classes=len(catalog.labels),
+            )
             final = classifier.refitted(known, named)
         training_seconds += time.perf_counter() - begin
         splits = {}
         for split in ("validation", "test"):
-            probabilities = (final if split == "test" else classifier).probabilities(vectors[split])
-            failures = len(catalog.split(split)) - len(tracks[split])
-            # A clip is one crop.
+            own = final if split == "test" else classifier
+            clip_of = np.repeat(np.arange(len(tracks[split])), [len(vectors) for vectors in windows[split]])
+            window_probabilities = own.probabilities(np.concatenate(windows[split]))
             splits[split] = SplitPredictions(
-                tracks[split], truth[split], probabilities, truth[split], probabilities, failures
+                tracks=tracks[split],
+                truth=truth[split],
+                probabilities=mean_by_clip(window_probabilities, clip_of)[1],
+                window_truth=truth[split][clip_of],
+                window_probabilities=window_probabilities,
+                failures=len(catalog.split(split)) - len(tracks[split]),
             )
         with tf.device("CPU"):
             latency_ms = median_latency_ms(
@@ -188,23 +201,27 @@ def _split_features(
     settings: Settings,
     ledger: FailureLedger,
     cache: EmbeddingCache | None,
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """The rows of a split's decodable clips, and their features [clips, units]; those that a cache holds are not computed."""
+) -> tuple[pd.DataFrame, list[np.ndarray]]:
+    """The rows of a split's decodable clips, and the features of each one's windows [windows, units].
+
+    Those that a cache holds are not computed.
+    """
     tracks = catalog.split(split)
-    vectors: dict[int, np.ndarray] = {}  # by the clip's place
+    found: dict[int, np.ndarray] = {}  # by the clip's place
     if cache is not None:
-        kept = ((place, cache.read(path)) for place, path in enumerate(tracks["path"]))
-        vectors = {place: vector for place, vector in kept if vector is not None}
-        print(f"{len(vectors)} of {len(tracks)} {split} clips have embeddings in {cache.folder}")
-    missing = [place for place in range(len(tracks)) if place not in vectors]
+        kept = ((place, cache.read(path, features.units)) for place, path in enumerate(tracks["path"]))
+        found = {place: vectors for place, vectors in kept if vectors is not None}
+        print(f"{len(found)} of {len(tracks)} {split} clips have embeddings in {cache.folder}")
+    missing = [place for place in range(len(tracks)) if place not in found]
     if missing:
-        clips = stream_clips(tracks.iloc[missing], settings, ledger, 0, f"features of {split} clips")
-        for i, waveform in clips:
-            vector = features.describe(waveform).numpy()[0]
+        rows = tracks.iloc[missing]
+        for i, waveforms in stream_clips(rows, settings, ledger, features.crop_seconds, f"features of {split} clips"):
+            batches = (waveforms[begin : begin + _BATCH_WINDOWS] for begin in range(0, len(waveforms), _BATCH_WINDOWS))
+            vectors = np.concatenate([features.describe(batch).numpy() for batch in batches])
             if cache is not None:
-                cache.write(tracks["path"].iloc[missing[i]], vector)
-            vectors[missing[i]] = vector
-    if not vectors:
+                cache.write(rows["path"].iloc[i], vectors)
+            found[missing[i]] = vectors
+    if not found:
         raise ValueError(f"expected decodable clips in the {split} split, found none; see failures.csv")
-    places = sorted(vectors)
-    return tracks.iloc[places], np.stack([vectors[place] for place in places])
+    places = sorted(found)
+    return tracks.iloc[places], [found[place] for place in places]

@@ -34,24 +34,24 @@ class EmbeddingCache:
         self.folder = (root or default_root()) / hashlib.sha256(how.encode()).hexdigest()[:32]
         self._writable = True
 
-    def read(self, path: str) -> np.ndarray | None:
-        """Returns the embedding of a clip, float32 [units]; None if there is none, or none that is whole."""
+    def read(self, path: str, units: int) -> np.ndarray | None:
+        """Returns the embeddings of a clip's windows, float32 [windows, units]; None if there are none, or damaged ones."""
         file = self._file(path)
         try:
             contents = file.read_bytes() if file else b""
         except OSError:
             return None
         body, digest = contents[:-_DIGEST_BYTES], contents[-_DIGEST_BYTES:]
-        if not body or len(body) % 4 or hashlib.sha256(body).digest() != digest:
+        if not body or len(body) % (4 * units) or hashlib.sha256(body).digest() != digest:
             return None
-        return np.frombuffer(body, "<f4").astype(np.float32)
+        return np.frombuffer(body, "<f4").astype(np.float32).reshape(-1, units)
 
-    def write(self, path: str, embedding: np.ndarray) -> None:
-        """Keeps the embedding of a clip, float32 [units]; says once if it cannot."""
+    def write(self, path: str, embeddings: np.ndarray) -> None:
+        """Keeps the embeddings of a clip's windows, float32 [windows, units]; says once if it cannot."""
         file = self._file(path)
         if file is None or not self._writable:
             return
-        body = embedding.astype("<f4").tobytes()
+        body = embeddings.astype("<f4").tobytes()
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             write_file(file, body + hashlib.sha256(body).digest())

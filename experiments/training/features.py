@@ -1,4 +1,4 @@
-"""What a baseline knows of a clip: a vector of features."""
+"""What a baseline knows of a clip: features of its windows."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ from layers.front_ends.mfcc import mfcc, time_statistics
 
 @dataclasses.dataclass(frozen=True)
 class ClipFeatures:
-    """How a clip becomes a vector.
+    """How the windows of a clip become vectors.
 
     Attributes:
-        describe: from waveform float32 [1, samples] to features float32 [1, units].
+        describe: from windows float32 [windows, samples] to features float32 [windows, units].
+        units: how many features a window has.
+        crop_seconds: length of the windows that are cut from a clip; 0: it is one, whole.
         version: a text that differs when the features of the same waveform do; "": it is not known.
         with_head: makes the model from waveform to probabilities, of these features and a classifier that was fitted on
             them; None: there is no such model.
     """
 
     describe: Callable[[tf.Tensor], tf.Tensor]
+    units: int
+    crop_seconds: float = 0.0
     version: str = ""
     with_head: Callable[[FittedBaseline], keras.Model] | None = None
 
@@ -46,5 +50,5 @@ def make_mfcc_features(settings: Settings) -> ClipFeatures:
         missing = tf.maximum(front_end.min_samples - tf.shape(waveform)[1], 0)  # for one frame
         return time_statistics(mfcc(front_end(tf.pad(waveform, [[0, 0], [0, missing]]))))
 
-    describe_waveform.get_concrete_function()  # now, so that mistakes are found before any file is written
-    return ClipFeatures(describe_waveform)
+    concrete = describe_waveform.get_concrete_function()  # now, so that mistakes are found before any file is written
+    return ClipFeatures(describe_waveform, concrete.structured_outputs.shape[1])

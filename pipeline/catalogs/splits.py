@@ -182,7 +182,9 @@ class GroupFolds(StratifiedGroupKFold):
         return best
 
 
-def stratified_parts(groups: Sequence, labels: Sequence, parts: int, seed: int) -> list[np.ndarray]:
+def stratified_parts(
+    groups: pd.Series | np.ndarray, labels: pd.Series | np.ndarray, parts: int, seed: int
+) -> list[np.ndarray]:
     """Cuts rows into parts of about the same labels, with each group in one part.
 
     Args:
