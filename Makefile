@@ -10,7 +10,7 @@ DEMO_EXPORT := exports/demo
 
 demo: environment
 	$(RUN) -m experiments.make_demo_data --data_dir=$(DEMO_DATA)
-	$(RUN) -m experiments.train --dataset=demo --data_dir=$(DEMO_DATA) --output_dir=$(DEMO_RUN)
+	$(RUN) -m experiments.train --dataset=demo --data_dir=$(DEMO_DATA) --model=cnn2d_bn --output_dir=$(DEMO_RUN)
 	$(RUN) -m experiments.evaluate --run_dir=$(DEMO_RUN) --split=test
 	$(RUN) -m experiments.report --run_dir=$(DEMO_RUN)
 	$(RUN) -m experiments.export_saved_model --run_dir=$(DEMO_RUN) --export_dir=$(DEMO_EXPORT) --overwrite

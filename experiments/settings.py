@@ -96,7 +96,12 @@ class Settings:
         "standardized: zero mean, unit variance; unit: dB mapped to 0…1 (log_mel and trainable_mel).",
         ("unit", "standardized"),
     )
-    model: str = setting("cnn2d_bn", "training", "Network by name; a wrong name lists them.")
+    model: str = setting(
+        "cnn2d_bn",
+        "training",
+        "Network or baseline by name; a wrong name lists them. Where none is named: for up to 1,000 training clips, and no other "
+        "settings of features or training, musicnn_logistic, if fetch_weights has fetched its weights.",
+    )
     pretrained_weights: str = setting(
         "",
         "training",

@@ -8,8 +8,11 @@ Decoding, features and network run together: nothing is converted beforehand, so
 hundred clips. Stop it with Ctrl-C whenever you like: the same command goes on after the last finished epoch.
 
 The run directory then holds settings.json, model.keras (best epoch), history.csv, curves.png, confusion_matrix.png,
-predictions.csv, failures.csv (files that could not be decoded), metrics.json and TensorBoard logs. Of the baselines
-without a network, --model=mfcc_logistic and --model=mfcc_svm, there is baseline.json instead of model, history and curves.
+predictions.csv, failures.csv (files that could not be decoded), metrics.json and TensorBoard logs.
+
+--model may also be a classifier of scikit-learn's, which has baseline.json instead of history and curves: musicnn_logistic,
+on the embeddings of a network that others have trained on music (experiments.fetch_weights fetches it), which is the default
+for up to 1,000 training clips once it has been fetched; or mfcc_logistic and mfcc_svm, on statistics of MFCCs.
 """
 
 import dataclasses
@@ -27,16 +30,24 @@ def main(argv: list[str]) -> None:
     del argv
     settings = settings_flags.settings_from_flags(flags.FLAGS)
     # TensorFlow takes seconds to import: not before --help, nor before a mistake in a flag.
+    from experiments.builders.default_model import choose_model
     from experiments.builders.model_settings import settings_for_model
     from experiments.evaluation import evaluation
     from experiments.runs.run import Run
     from experiments.training import baselines, loop
 
-    settings = settings_for_model(settings, settings_flags.given(flags.FLAGS))
+    given = settings_flags.given(flags.FLAGS)
     run = Run(_OUTPUT_DIR.value)
-    if not flags.FLAGS["decoder"].present and run.path("settings.json").exists():
+    begun = run.settings if run.path("settings.json").exists() else None
+    if begun and "decoder" not in given:
         # The default was another one once: a run goes on as it began.
-        settings = dataclasses.replace(settings, decoder=run.settings.decoder)
+        settings = dataclasses.replace(settings, decoder=begun.decoder)
+    if begun and "model" not in given:
+        settings = dataclasses.replace(settings, model=begun.model)
+    elif "model" not in given:
+        settings, note = choose_model(settings, given)
+        print(note, end="\n" * bool(note), flush=True)
+    settings = settings_for_model(settings, given)
     train = baselines.train_baseline if settings.model in baselines.BASELINES else loop.train
     metrics = train(settings, _OUTPUT_DIR.value)
     for split, scores in metrics.items():

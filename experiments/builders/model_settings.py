@@ -33,7 +33,8 @@ def settings_for_model(settings: Settings, given: Collection[str] = ()) -> Setti
     if network is None or not network.front_end:
         return settings
     arguments = inspect.signature(FRONT_ENDS[network.front_end].__init__).parameters
-    needed = {name: arguments[name].default for name in fields("features") if name in arguments}
+    # Padding is free: zeros, which its authors' library pads today, are heard as a click at the edge of every window.
+    needed = {name: arguments[name].default for name in fields("features") if name in arguments and name != "pad_mode"}
     needed["frontend"] = network.front_end
     for name in given:
         if name in needed and getattr(settings, name) != needed[name]:
