@@ -14,19 +14,31 @@ goes on, and a later one decodes new clips alone. Labels take as many trainings 
 --label_probabilities takes the predictions that you have instead. What is found are suspects: listen before you act.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from experiments import console, settings_flags
 from experiments.flag_types import define_path
+from experiments.settings import Settings, require_one_label
+from pipeline.storage.folder_lock import locked_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 settings_flags.define_flags("data")
 _OUTPUT_DIR = define_path("output_dir", None, "Where to write.", required=True)
 _CHECKS = flags.DEFINE_list("checks", ["labels", "copies", "sound"], "What to look at, with commas between.")
-_MODEL = flags.DEFINE_string("model", "mfcc_logistic", "Network or baseline whose opinion of the labels counts, by name.")
+_MODEL = flags.DEFINE_string(
+    "model", "mfcc_logistic", "Network or baseline whose opinion of the labels counts, by name."
+)
 _FOLDS = flags.DEFINE_string(
-    "folds", "6", "Parts that the artists are divided into, each predicted by a model of the others; artist: each in turn."
+    "folds",
+    "6",
+    "Parts that the artists are divided into, each predicted by a model of the others; artist: each in turn.",
 )
 _SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds of the models, whose probabilities are averaged.")
 _LABEL_PROBABILITIES = define_path(
@@ -34,3 +46,44 @@ _LABEL_PROBABILITIES = define_path(
     None,
     "Take out-of-fold predictions from this CSV (path, probability_LABEL for each label) instead of training.",
 )
+
+
+def main(argv: list[str]) -> None:
+    del argv
+    from experiments.audit.audit import check_names, format_audit, run_audit
+    from experiments.builders.data import load_catalog
+    from experiments.reporting.audit_page import write_audit_page
+
+    settings = settings_flags.settings_from_flags(flags.FLAGS)
+    checks = check_names([name.strip() for name in _CHECKS.value])
+    if "labels" in checks:
+        require_one_label(settings, "an audit of the labels")
+    output_dir = Path(_OUTPUT_DIR.value)
+    catalog = load_catalog(settings, needs_splits=False)
+    for note in catalog.notes:
+        print(f"note: {note}")
+    output_dir.mkdir(parents=True, exist_ok=True)
+    with locked_folder(output_dir, "audit", "let it end, or choose another --output_dir"):
+        predictions = _predict_labels(settings, output_dir / "labels") if "labels" in checks else None
+        audit = run_audit(catalog, output_dir, checks, predictions)
+        page = write_audit_page(audit, output_dir)
+    print(format_audit(audit))
+    print(f"written to {output_dir}; listen and choose in {page}")
+
+
+def _predict_labels(settings: Settings, output_dir: Path) -> pd.DataFrame:
+    """Returns what models say of clips whose artists they never heard, as a table that `audit_labels` takes."""
+    if _LABEL_PROBABILITIES.value:
+        from experiments.audit.labels import read_probabilities
+
+        return read_probabilities(Path(_LABEL_PROBABILITIES.value))
+    from experiments.comparison.out_of_fold import out_of_fold_predictions
+
+    seeds = [int(seed) for seed in _SEEDS.value]
+    folds = _FOLDS.value if _FOLDS.value == "artist" else int(_FOLDS.value)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    return out_of_fold_predictions(settings, [_MODEL.value], seeds, folds, output_dir)
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -52,7 +52,9 @@ def check_names(names: Collection[str]) -> tuple[str, ...]:
     unknown = [name for name in names if name not in CHECKS]
     if unknown or not names:
         received = repr(unknown[0]) if unknown else "none"
-        raise ValueError(f"expected --checks among {', '.join(CHECKS)}, received {received}; name them with commas between")
+        raise ValueError(
+            f"expected --checks among {', '.join(CHECKS)}, received {received}; name them with commas between"
+        )
     return tuple(name for name in CHECKS if name in names)
 
 
@@ -120,18 +122,18 @@ def format_audit(audit: Audit) -> str:
 
 
 def _label_findings(labels: LabelAudit, tracks: pd.DataFrame) -> Iterator[Finding]:
-    row_of = tracks.set_index("path")
-    for clip in labels.ranking[labels.ranking["is_suspect"]].itertuples(index=False):
-        row = row_of.loc[clip.path]
+    row_of = {row["path"]: row for row in tracks.to_dict("records")}
+    for clip in labels.ranking[labels.ranking["is_suspect"]].to_dict("records"):
+        row = row_of[clip["path"]]
         yield Finding(
-            clip.path,
+            clip["path"],
             "wrong_label",
-            1 - clip.quality,
+            1 - clip["quality"],
             track_id=str(row["track_id"]),
-            label=clip.label,
-            likely_label=clip.likely_label,
+            label=clip["label"],
+            likely_label=clip["likely_label"],
             split=row["split"],
-            detail=f"labelled {clip.label}; models that did not hear its artist say {clip.likely_label}",
+            detail=f"labelled {clip['label']}; models that never heard its artist say {clip['likely_label']}",
         )
 
 
@@ -160,4 +162,4 @@ def _describe_labels(labels: LabelAudit) -> dict[str, Any]:
 
 def _write_ranking(path: Path, labels: LabelAudit) -> None:
     table = labels.ranking.rename(columns={"path": "clip"})
-    write_rows(path, list(table), table.itertuples(index=False, name=None))
+    write_rows(path, [str(name) for name in table.columns], table.to_numpy().tolist())

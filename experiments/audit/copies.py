@@ -58,7 +58,7 @@ def find_copies(fingerprints: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[C
         return []
     hashes = np.concatenate([hashes for hashes, _ in fingerprints])
     frames = np.concatenate([frames for _, frames in fingerprints])
-    pairs = {}
+    pairs: dict[tuple[int, int], tuple[int, int]] = {}  # how many landmarks agree, and at which distance
     for first, second, offset, count in _aligned_matches(_sorted_index(hashes), frames, starts):
         if count > pairs.get((first, second), (0, 0))[0]:
             pairs[first, second] = (count, offset)
@@ -123,7 +123,10 @@ def _compare(
     first: int, second: int, offset: int, a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray]
 ) -> Copy | None:
     """Looks closer at two clips: at all of their landmarks that agree at a distance of `offset` or one frame more."""
-    begins, ends = max(0, -offset), min(int(a[1][-1]), int(b[1][-1]) - offset)  # of the overlap, in the first clip's frames
+    begins, ends = (
+        max(0, -offset),
+        min(int(a[1][-1]), int(b[1][-1]) - offset),
+    )  # of the overlap, in the first clip's frames
     overlap_seconds = (ends - begins) * HOP_SECONDS
     if overlap_seconds < LEAST_OVERLAP_SECONDS:
         return None

@@ -50,7 +50,7 @@ def read_probabilities(path: Path) -> pd.DataFrame:
         ValueError: it cannot be read, or lacks a column.
     """
     table = read_table(path, ("path",))
-    columns = [name for name in table if name.startswith(_PREFIX)]
+    columns = [str(name) for name in table.columns if str(name).startswith(_PREFIX)]
     try:
         return table.assign(**{name: table[name].astype(float) for name in columns})
     except ValueError as error:
@@ -83,7 +83,9 @@ def audit_labels(tracks: pd.DataFrame, labels: Sequence[str], predictions: pd.Da
     if known.empty:
         raise ValueError("expected predictions of this data set's clips, found none of its paths; predict it first")
     probabilities = mean.loc[known["path"]].to_numpy(np.float64)
-    if not (probabilities.min() >= 0 and np.allclose(probabilities.sum(axis=1), 1, atol=1e-3)):  # also where one is no number
+    if not (
+        probabilities.min() >= 0 and np.allclose(probabilities.sum(axis=1), 1, atol=1e-3)
+    ):  # also where one is no number
         raise ValueError("expected probabilities that add up to 1 for each clip, found others; mend the table")
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     truth = pd.Index(labels).get_indexer(pd.Index(known["label"]))

@@ -140,7 +140,12 @@ def find_sound_faults(measures: SoundMeasures, median_seconds: float) -> Iterato
         detail = f"{m.seconds:.1f} s long; the median of the data set is {median_seconds:.1f} s"
         yield SoundFinding("too_short", 1 - m.seconds / median_seconds, detail)
     if m.loudest_db < SILENT_DB:
-        yield SoundFinding("silent", -m.loudest_db, f"at {m.loudest_db:.0f} dB of full scale where it is loudest")
+        quiet = (
+            f"at {m.loudest_db:.0f} dB of full scale where it is loudest"
+            if m.loudest_db > _FLOOR_DB
+            else "nothing but zeros"
+        )
+        yield SoundFinding("silent", -m.loudest_db, quiet)
         return
     if m.clipped_share:
         detail = f"{100 * m.clipped_share:.1f} % of its samples are cut off at one level"

@@ -31,7 +31,9 @@ def load_catalog(settings: Settings, needs_splits: bool = True) -> Catalog:
     values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
     name, data_dir = values.pop("dataset"), values.pop("data_dir")
     values["needs_splits"] = needs_splits
-    catalog = load_source(name, data_dir, progress=lambda items, total: progress(items, total, f"{name} data"), **values)
+    catalog = load_source(
+        name, data_dir, progress=lambda items, total: progress(items, total, f"{name} data"), **values
+    )
     if settings.relabel_csv:
         catalog = relabel_clips(catalog, settings.relabel_csv)
     return exclude_clips(catalog, settings.exclude_csv) if settings.exclude_csv else catalog

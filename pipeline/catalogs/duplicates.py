@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
@@ -130,8 +130,9 @@ def find_equal_files(paths: Iterable[str]) -> list[list[str]]:
     Returns:
         Groups of at least two paths, in the order of `paths`.
     """
-    groups = {"": [path for path in paths if find_record_span(path) is None]}
-    for read in (_size, _read_sample, _read_digest):
+    readers: tuple[Callable[[str], int | str], ...] = (_size, _read_sample, _read_digest)
+    groups: dict[int | str, list[str]] = {"": [path for path in paths if find_record_span(path) is None]}
+    for read in readers:
         candidates = [path for group in groups.values() for path in group]
         with ThreadPoolExecutor(_READERS) as pool:
             digests = list(pool.map(read, candidates))
