@@ -17,6 +17,9 @@ from pipeline.catalogs.read_table import read_table
 
 _PREFIX = "probability_"
 _LEAST_CLIPS = 2  # of a label
+# A label to which models give less, and most to another, is a suspect too: of a single wrong label among few clips confident
+# learning says that there is none, because it compares shares.
+_HARDLY_POSSIBLE = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +28,7 @@ class LabelAudit:
 
     Attributes:
         ranking: a row a clip, the likeliest wrong label first: path, label, likely_label (what the models say, on average),
-            quality (0…1, small where the label is likely wrong), is_suspect (whether confident learning calls it wrong), and
+            quality (0…1, small where the label is likely wrong), is_suspect (whether confident learning calls it wrong, or the models hardly think it possible), and
             `probability_<label>` for each label.
         noise: a row a label: label, clips, given_wrongly (estimated share of the clips with this label that should have
             another), missed (share of the clips that should have it and have another).
@@ -97,6 +100,7 @@ def audit_labels(tracks: pd.DataFrame, labels: Sequence[str], predictions: pd.Da
             f"{rare}; leave them out by --genres, or leave labels out of --checks"
         )
     quality = rank.get_label_quality_scores(truth, probabilities)
+    own = probabilities[np.arange(len(truth)), truth]
     suspect = filter.find_label_issues(truth, probabilities, n_jobs=1)
     joint = count.estimate_joint(truth, probabilities)  # [given, true]
     same = np.diag(joint)
@@ -106,7 +110,7 @@ def audit_labels(tracks: pd.DataFrame, labels: Sequence[str], predictions: pd.Da
             "label": known["label"].to_numpy(),
             "likely_label": np.asarray(labels, object)[probabilities.argmax(axis=1)],
             "quality": quality,
-            "is_suspect": suspect & (probabilities.argmax(axis=1) != truth),
+            "is_suspect": (suspect | (own < _HARDLY_POSSIBLE)) & (probabilities.argmax(axis=1) != truth),
         }
     )
     ranking = pd.concat([ranking, pd.DataFrame(probabilities, columns=columns)], axis=1)
