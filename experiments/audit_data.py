@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from experiments import console, settings_flags
-from experiments.flag_types import define_path
+from experiments.flag_types import define_number, define_path
 from experiments.settings import Settings, require_one_label
 from pipeline.storage.folder_lock import locked_folder
 
@@ -35,12 +35,15 @@ _CHECKS = flags.DEFINE_list("checks", ["labels", "copies", "sound"], "What to lo
 _MODEL = flags.DEFINE_string(
     "model", "mfcc_logistic", "Network or baseline whose opinion of the labels counts, by name."
 )
+_BY_ARTIST = "artist"
 _FOLDS = flags.DEFINE_string(
     "folds",
     "6",
     "Parts that the artists are divided into, each predicted by a model of the others; artist: each in turn.",
 )
-_SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds of the models, whose probabilities are averaged.")
+_NUM_SEEDS = define_number(
+    "num_seeds", 1, "Networks of each fold, with seeds from 0 on, whose opinions are averaged.", minimum=1, limit=100
+)
 _LABEL_PROBABILITIES = define_path(
     "label_probabilities",
     None,
@@ -58,6 +61,7 @@ def main(argv: list[str]) -> None:
     checks = check_names([name.strip() for name in _CHECKS.value])
     if "labels" in checks:
         require_one_label(settings, "an audit of the labels")
+        _parse_folds(_FOLDS.value)  # before anything is loaded
     output_dir = Path(_OUTPUT_DIR.value)
     catalog = load_catalog(settings, needs_splits=False)
     for note in catalog.notes:
@@ -79,10 +83,17 @@ def _predict_labels(settings: Settings, output_dir: Path) -> pd.DataFrame:
         return read_probabilities(Path(_LABEL_PROBABILITIES.value))
     from experiments.comparison.out_of_fold import out_of_fold_predictions
 
-    seeds = [int(seed) for seed in _SEEDS.value]
-    folds = _FOLDS.value if _FOLDS.value == "artist" else int(_FOLDS.value)
     output_dir.mkdir(parents=True, exist_ok=True)
-    return out_of_fold_predictions(settings, [_MODEL.value], seeds, folds, output_dir)
+    folds, seeds = _parse_folds(_FOLDS.value), range(_NUM_SEEDS.value)
+    return out_of_fold_predictions(settings, [_MODEL.value], list(seeds), folds, output_dir)
+
+
+def _parse_folds(text: str) -> int | str:
+    if text == _BY_ARTIST:
+        return text
+    if not (text.isascii() and text.isdigit() and 2 <= int(text) <= 100):
+        raise ValueError(f"expected --folds as a whole number from 2 to 100, or {_BY_ARTIST}, received {text!r}")
+    return int(text)
 
 
 if __name__ == "__main__":

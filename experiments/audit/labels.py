@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline.catalogs.corrections import file_key
 from pipeline.catalogs.read_table import read_table
 
 _PREFIX = "probability_"
@@ -28,8 +29,8 @@ class LabelAudit:
 
     Attributes:
         ranking: a row a clip, the likeliest wrong label first: path, label, likely_label (what the models say, on average),
-            quality (0…1, small where the label is likely wrong), is_suspect (whether confident learning calls it wrong, or the models hardly think it possible), and
-            `probability_<label>` for each label.
+            quality (0…1, small where the label is likely wrong), is_suspect (whether confident learning calls it wrong, or the
+            models hardly think it possible), and `probability_<label>` for each label.
         noise: a row a label: label, clips, given_wrongly (estimated share of the clips with this label that should have
             another), missed (share of the clips that should have it and have another).
         overlaps: pairs of labels that are taken for one another, the most frequent first: label, other, clips, share.
@@ -81,11 +82,13 @@ def audit_labels(tracks: pd.DataFrame, labels: Sequence[str], predictions: pd.Da
             f"expected a column {_PREFIX}LABEL for every label of the data set, found no {', '.join(missing)}; take "
             "predictions of a model of these labels"
         )
-    mean = predictions.groupby("path", sort=False)[columns].mean()
-    known = tracks[tracks["path"].isin(mean.index)]
+    # A table of predictions may have whole paths where the data set has relative ones.
+    mean = predictions.groupby([file_key(path) for path in predictions["path"]], sort=False)[columns].mean()
+    keys = pd.Series([file_key(path) for path in tracks["path"]], index=tracks.index)
+    known = tracks[keys.isin(mean.index)]
     if known.empty:
         raise ValueError("expected predictions of this data set's clips, found none of its paths; predict it first")
-    probabilities = mean.loc[known["path"]].to_numpy(np.float64)
+    probabilities = mean.loc[keys[known.index]].to_numpy(np.float64)
     if not (
         probabilities.min() >= 0 and np.allclose(probabilities.sum(axis=1), 1, atol=1e-3)
     ):  # also where one is no number

@@ -20,7 +20,20 @@ COMMANDS = sorted(
     if "console.run(main" in path.read_text()
 )
 # Flags of text that is no path of this machine.
-TEXTS = {"model", "subset", "genres", "data_service", "models", "seeds", "sweep", "base_url", "dispatcher", "host"}
+TEXTS = {
+    "model",
+    "subset",
+    "genres",
+    "data_service",
+    "models",
+    "seeds",
+    "sweep",
+    "checks",
+    "folds",
+    "base_url",
+    "dispatcher",
+    "host",
+}
 ABSURD = ("nan", "inf", "-inf", "-1e99", "1e99", str(10**40), "many", "")
 MAY_BE_NEGATIVE = {"noise_snr_db_min", "noise_snr_db_max"}
 
