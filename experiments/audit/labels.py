@@ -88,7 +88,7 @@ def audit_labels(tracks: pd.DataFrame, labels: Sequence[str], predictions: pd.Da
     known = tracks[keys.isin(mean.index)]
     if known.empty:
         raise ValueError("expected predictions of this data set's clips, found none of its paths; predict it first")
-    probabilities = mean.loc[keys[known.index]].to_numpy(np.float64)
+    probabilities = mean.loc[keys[known.index].tolist()].to_numpy(np.float64)
     if not (
         probabilities.min() >= 0 and np.allclose(probabilities.sum(axis=1), 1, atol=1e-3)
     ):  # also where one is no number
