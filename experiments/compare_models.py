@@ -3,6 +3,13 @@
     python -m experiments.compare_models --dataset=fma --data_dir=/data/fma --subset=small \\
         --models=cnn2d,cnn2d_bn,mfcc_logistic,mfcc_svm --seeds=0,1,2 --output_dir=comparisons/fma_small
 
+With --folds=6 every clip is predicted once, by a model that has never heard its artist: artists are drawn into 6 folds,
+alike in labels (scikit-learn's StratifiedGroupKFold, by the first of --seeds), and each model is trained with each seed
+on each fold's table, <output_dir>/folds/fold<f>.csv. There test is the fold, and validation about a fifth of the others
+(one of folds - 1 parts; at least a sixth, at most half), of other artists than training, in which every label stays. The
+data set's own splits do not count. --folds=artist makes each artist a fold. This says more of a few hundred clips than
+one split of a few artists, and takes as many times as long.
+
 With --sweep=n_mels=64,96 or --sweep=frontend=log_mel,pcen every model is trained with each value: nothing has to be
 converted for it. Takes as long as that many runs of experiments.train; every run is one of those, in <output_dir>/runs. Interrupt it
 whenever you like: the same command goes on, and finished runs are not trained again. mfcc_logistic and mfcc_svm are
@@ -11,6 +18,12 @@ baselines without a network (statistics of MFCCs), which have no seed.
 Writes comparison.csv (a row a model: means and sample standard deviations over seeds, intervals by bootstrap over the
 test clips, paired differences to the first model, parameters, training time without validation, time for a crop of 5 s
 on the CPU), cells.csv (a row a run) and comparison.png. Balanced accuracy is the mean recall of the labels.
+
+With --folds the scores of comparison.csv are those of all folds' test clips together, for each seed; intervals and
+differences are by bootstrap over artists, since clips of one artist are not independent; training time is that of all
+folds; and there are the columns folds, artists and error (which says that a fold failed: then that seed has no score).
+cells.csv has the column fold. out_of_fold.csv has what each model and seed says of each clip (model, seed, fold,
+track_id, path, label, artist, album, title, predicted, probability_<label>), and confusion_<model>.png shows it.
 """
 
 import sys
@@ -30,6 +43,9 @@ _SEEDS = flags.DEFINE_list("seeds", "0,1,2", "Seeds, instead of --seed.")
 _SWEEP = flags.DEFINE_string(
     "sweep", "", "A setting and its values, such as n_mels=64,96,128 or frontend=log_mel,pcen: every model with each."
 )
+_FOLDS = flags.DEFINE_string(
+    "folds", "", "Cross-validation by artist: a number of folds from 2 to 100, or artist (each artist is a fold)."
+)
 _OUTPUT_DIR = define_path("output_dir", "comparisons/latest", "Where runs and comparison go.")
 
 
@@ -40,9 +56,10 @@ def main(argv: list[str]) -> None:
         if flags.FLAGS[name].present:
             raise ValueError(f"expected --{instead}, received --{name}; a comparison has several")
     sweep = _parse_sweep(_SWEEP.value) if _SWEEP.value else None
+    number = _parse_folds(_FOLDS.value) if _FOLDS.value else None
     import tensorflow as tf
 
-    from experiments.comparison import comparison, trials
+    from experiments.comparison import comparison, folds, trials
 
     tf.config.set_visible_devices([], "GPU")  # it belongs to the runs; latency is measured on the CPU
     models = [name.strip() for name in _MODELS.value or ()]
@@ -51,8 +68,12 @@ def main(argv: list[str]) -> None:
     settings = settings_flags.settings_from_flags(flags.FLAGS)
     output_dir.mkdir(parents=True, exist_ok=True)
     with locked_folder(output_dir, "comparison", "let it end, stop it, or choose another --output_dir"):
-        settings = trials.fix_splits(settings, seeds, output_dir)
-        every = trials.list_trials(settings, models, seeds, output_dir, sweep)
+        folds.check_output_dir(output_dir, with_folds=number is not None)
+        if number is None:
+            settings, tables = trials.fix_splits(settings, seeds, output_dir), []
+        else:
+            tables = folds.write_folds(settings, number, seeds[0], output_dir)
+        every = trials.list_trials(settings, models, seeds, output_dir, sweep, tables)
         failed = trials.run_trials(every)
         table = comparison.write_comparison(every, failed, output_dir)
     print(comparison.format_comparison(table))
@@ -72,6 +93,14 @@ def _parse_seeds(values: list[str]) -> list[int]:
             f"expected --seeds as different whole numbers from 0 to 2^32 - 1, received {','.join(values)!r}"
         )
     return seeds
+
+
+def _parse_folds(text: str) -> int | str:
+    if text == "artist":
+        return text
+    if not text.isascii() or not text.isdigit() or not 2 <= int(text) <= 100:
+        raise ValueError(f"expected --folds as a whole number from 2 to 100, or artist, received {text!r}")
+    return int(text)
 
 
 def _parse_sweep(text: str) -> tuple[str, list[Any]]:

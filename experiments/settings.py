@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,13 @@ from pipeline.windows import MAX_CROP_SECONDS
 MAX_EPOCHS = 1_000_000
 _MAX_RATE_HZ = 384_000  # the highest that audio hardware uses
 _MAX_DB = 200  # more than between the quietest and the loudest sound that 24 bits hold
-FRONT_ENDS = ("log_mel", "trainable_mel", "pcen", "leaf")  # as in `layers.front_ends.registry`, which loads TensorFlow
+FRONT_ENDS = (
+    "log_mel",
+    "trainable_mel",
+    "pcen",
+    "leaf",
+    "musicnn_mel",
+)  # as in `layers.front_ends.registry`, which loads TensorFlow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +72,8 @@ class Settings:
         "log_mel",
         "features",
         "What makes an image of the waveform: log_mel; trainable_mel: its filters are trained; pcen: mel under trained "
-        "per-channel energy normalisation; leaf: Gabor filters, pooling and normalisation, all trained. A network that "
-        "takes the waveform has none.",
+        "per-channel energy normalisation; leaf: Gabor filters, pooling and normalisation, all trained; musicnn_mel: "
+        "musicnn's. A network that takes the waveform has none.",
         FRONT_ENDS,
     )
     sample_rate_hz: int = setting(
@@ -105,8 +112,23 @@ class Settings:
     pretrained_weights: str = setting(
         "",
         "training",
-        "efficientnetv2_b0, convnext_tiny: a file of keras.applications' weights to start from (.weights.h5, .h5, .keras).",
+        "What to start from instead of random weights; the last dense layer is always new. The directory of a run with the same "
+        "--model and features, of any labels, or its model.keras; musicnn_msd or musicnn_mtt for musicnn, musicnn_both for "
+        "musicnn_pair, any of them for musicnn_logistic (default musicnn_both), which fetch_weights fetches; efficientnetv2_b0, convnext_tiny: a file of keras.applications' weights "
+        "(.weights.h5, .h5, .keras).",
         is_path=True,
+    )
+    freeze: str = setting(
+        "none",
+        "training",
+        "Layers that keep their --pretrained_weights: none; all but the last dense layer; or the first so many layers with "
+        "weights, a number. Their batch normalisation and dropout act as in inference.",
+    )
+    cache_embeddings: bool = setting(
+        False,
+        "training",
+        "musicnn_logistic: keep the embeddings of clips in ~/.cache/melstream (or $XDG_CACHE_HOME), so that other seeds, folds "
+        "and settings of the same weights do not compute them again. Not for networks, which hear other crops each epoch.",
     )
     multi_label: bool = setting(
         False,
@@ -117,6 +139,13 @@ class Settings:
     epochs: int = setting(30, "training", "Passes over the training clips at most.", minimum=1, limit=MAX_EPOCHS)
     batch_size: int = setting(16, "training", "Crops a batch.", minimum=1, limit=65_536)
     learning_rate: float = setting(1e-3, "training", "Adam's learning rate at the start.", above=0, limit=1e30)
+    backbone_learning_rate: float | None = setting(
+        None,
+        "training",
+        "The same for all layers but the last dense one, which a schedule lowers alike; default: no difference.",
+        above=0,
+        limit=1e30,
+    )
     label_smoothing: float = setting(
         0.1,
         "training",
@@ -264,6 +293,10 @@ class Settings:
             value = getattr(self, field.name)
             if expected := unmet(field, value):
                 raise ValueError(f"expected {field.name} {expected}, received {value!r}; choose another --{field.name}")
+        if not re.fullmatch(r"none|all|[1-9]\d{0,5}", self.freeze):
+            raise ValueError(
+                f"expected freeze as none, all or a number of layers, received {self.freeze!r}; choose another --freeze"
+            )
         if 0 < self.crop_seconds * self.sample_rate_hz < 1:
             raise ValueError(
                 f"expected crop_seconds of at least one sample, or 0 for whole clips, received {self.crop_seconds}; choose "
@@ -278,7 +311,10 @@ class Settings:
 # What may differ when a run is continued, because the result does not depend on it: it changes the speed, how much work a
 # kill loses, or when to give up. Only `replicas` changes random draws and rounding from there on, as the number of hosts does.
 FREE_FIELDS = frozenset(
-    ("decode_workers", "data_service", "max_failure_rate", "keep_checkpoints", "checkpoint_steps", "replicas")
+    (
+        *("decode_workers", "data_service", "max_failure_rate", "keep_checkpoints", "checkpoint_steps", "replicas"),
+        "cache_embeddings",
+    )
 )
 # What may also differ, because the run's description of its data says whether the clips are the same: where they lie, and
 # which files say which of them to leave out or to label otherwise.

@@ -73,6 +73,15 @@ def settings_from_flags(flag_values: flags.FlagValues) -> Settings:
     return Settings(**values)
 
 
+def given(flag_values: flags.FlagValues) -> list[str]:
+    """Returns the names of the settings whose flags stand on the command line, or in its recipe."""
+    return [
+        field.name
+        for field in dataclasses.fields(Settings)
+        if field.name in flag_values and flag_values[field.name].present
+    ]
+
+
 def flags_from_settings(settings: Settings) -> list[str]:
     """Returns the command-line flags that give these settings."""
     given = []

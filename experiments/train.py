@@ -27,10 +27,12 @@ def main(argv: list[str]) -> None:
     del argv
     settings = settings_flags.settings_from_flags(flags.FLAGS)
     # TensorFlow takes seconds to import: not before --help, nor before a mistake in a flag.
+    from experiments.builders.model_settings import settings_for_model
     from experiments.evaluation import evaluation
     from experiments.runs.run import Run
     from experiments.training import baselines, loop
 
+    settings = settings_for_model(settings, settings_flags.given(flags.FLAGS))
     run = Run(_OUTPUT_DIR.value)
     if not flags.FLAGS["decoder"].present and run.path("settings.json").exists():
         # The default was another one once: a run goes on as it began.

@@ -53,6 +53,13 @@ def prepare(
         CatalogError: the data set cannot be used.
         FailureBudgetError: too many files are missing.
     """
+    catalog, ledger = load_checked(settings, splits, needs_splits)
+    print(describe(catalog))
+    return catalog, ledger
+
+
+def load_checked(settings: Settings, splits: Sequence[str], needs_splits: bool) -> tuple[Catalog, FailureLedger]:
+    """Does what `prepare` does, and prints nothing."""
     catalog = load_catalog(settings, needs_splits)
     trains = "training" in splits
     if trains and not settings.allow_artist_leak:
@@ -72,9 +79,9 @@ def prepare(
     check_splits(catalog, splits)
     if trains:
         catalog = note_equal_files(catalog)
-    print(describe(catalog))
     if missing.any():
-        print(f"note: {missing.sum()} clips will be skipped, because their files do not exist")
+        note = f"{missing.sum()} clips will be skipped, because their files do not exist"
+        catalog = dataclasses.replace(catalog, notes=(*catalog.notes, note))
     return catalog, ledger
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import keras
 
 from experiments.builders.augmentation import image_augmentations
+from experiments.builders.freezing import freeze_layers
+from experiments.builders.optimizer import make_optimizer
+from experiments.builders.pretrained import load_pretrained
 from experiments.settings import Settings
 from layers.classifier import build_audio_classifier
 from layers.front_ends import registry as front_ends
 from layers.front_ends.log_mel import LogMelSpectrogram
 from layers.front_ends.registry import FrontEnd
-from layers.networks.imagenet import load_backbone_weights
 from layers.networks.registry import get_network
 
 
@@ -28,13 +30,19 @@ def build_model(settings: Settings, num_classes: int) -> keras.Model:
             f"expected no --frontend with --model={settings.model}, which takes the waveform itself, received "
             f"{settings.frontend}; leave it out"
         )
+    wanted = get_network(settings.model).front_end
+    if wanted and settings.frontend != wanted:
+        raise ValueError(
+            f"expected --frontend={wanted} with --model={settings.model}, received {settings.frontend}; leave it out"
+        )
     crop_samples = round(settings.crop_seconds * settings.sample_rate_hz) or None
     model = build_audio_classifier(
         settings.model, num_classes, front_end, crop_samples, image_augmentations(settings), settings.multi_label
     )
     if settings.pretrained_weights:
-        load_backbone_weights(model, settings.pretrained_weights)
-    model.compile(keras.optimizers.Adam(settings.learning_rate))  # wraps it for float16 loss scaling where needed
+        load_pretrained(model, settings)
+    freeze_layers(model, settings.freeze)
+    model.compile(make_optimizer(settings))  # wraps it for float16 loss scaling where needed
     model.optimizer.build(model.trainable_variables)
     return model
 

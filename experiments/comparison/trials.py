@@ -1,4 +1,4 @@
-"""The training runs of a comparison: a trial is one model with one seed, trained in a process of its own."""
+"""The training runs of a comparison: a trial is one model with one seed (on one fold), trained in a process of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from experiments.builders.data import load_catalog, prepare
+from experiments.builders.model_settings import settings_for_model
+from experiments.pretrained.cache import PRETRAINED
 from experiments.runs.run import Run
 from experiments.settings import Settings, require_one_label
 from experiments.settings_flags import flags_from_settings
@@ -28,17 +32,19 @@ _SHOWN_LINES = 12
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """One model with one seed.
+    """One model with one seed, in a cross-validation on one fold.
 
     Attributes:
         settings: of its training run.
         run_dir: its run directory.
         variant: the setting that is swept and its value, as name=value; "" without a sweep.
+        fold: which of the folds it is tested on; None without a cross-validation.
     """
 
     settings: Settings
     run_dir: Path
     variant: str = ""
+    fold: int | None = None
 
     @property
     def model(self) -> str:
@@ -48,7 +54,7 @@ class Trial:
     @property
     def name(self) -> str:
         """As shown to people."""
-        return f"{self.model} seed {self.settings.seed}"
+        return f"{self.model} seed {self.settings.seed}" + ("" if self.fold is None else f" fold {self.fold}")
 
 
 def check_models(models: Sequence[str]) -> None:
@@ -66,16 +72,44 @@ def check_models(models: Sequence[str]) -> None:
         raise ValueError(f"expected different models, received {', '.join(models)}")
 
 
+def settings_of_model(settings: Settings, model: str, fixed: Sequence[str] = ()) -> Settings:
+    """Returns the settings of a comparison as one of its models has them.
+
+    A network with features of its own keeps those, and so does a baseline on its embedding. Pretrained weights are for the
+    network that they belong to, and what is frozen for networks alone; other models are trained from scratch beside it.
+
+    Args:
+        settings: of the comparison.
+        model: name of a network or baseline.
+        fixed: names of settings that no model may replace.
+
+    Raises:
+        ValueError: one of those contradicts the model.
+    """
+    baseline = BASELINES.get(model)
+    networks = (model,) if baseline is None else baseline.networks
+    weights = settings.pretrained_weights
+    changes: dict[str, Any] = {"model": model}
+    if not networks or (weights in PRETRAINED and PRETRAINED[weights][0] not in networks):
+        changes |= {"pretrained_weights": "", "freeze": "none", "backbone_learning_rate": None}
+    if baseline is not None:
+        changes |= {"freeze": "none", "backbone_learning_rate": None}
+    if baseline is None or not networks:
+        changes["cache_embeddings"] = False
+    return settings_for_model(dataclasses.replace(settings, **changes), fixed)
+
+
 def list_trials(
     settings: Settings,
     models: Sequence[str],
     seeds: Sequence[int],
     output_dir: Path,
     sweep: tuple[str, Sequence[Any]] | None = None,
+    folds: Sequence[Path] = (),
 ) -> list[Trial]:
-    """Lists the trials in the order of training: by model, by swept value, then by seed.
+    """Lists the trials in the order of training: by model, by swept value, by seed, then by fold.
 
-    A baseline has no randomness, and so one trial, with the first seed.
+    A baseline has no randomness, and so one trial (on each fold), with the first seed.
 
     Args:
         settings: of every trial.
@@ -83,17 +117,22 @@ def list_trials(
         seeds: of the networks.
         output_dir: of the comparison.
         sweep: a setting's name and the values that each model is trained with.
+        folds: the table of each fold, as `folds.write_folds` writes them, which take the place of the data set.
     """
     name, values = sweep or ("", [None])
     trials = []
     for model, value in itertools.product(models, values):
-        swept = dataclasses.replace(settings, model=model, **({name: value} if name else {}))
+        swept = settings_of_model(dataclasses.replace(settings, **{name: value} if name else {}), model, [name])
         variant = f"{name}={value}" if name else ""
         folder = f"{model}_{name}_{value}" if name else model
         for seed in seeds[:1] if model in BASELINES else seeds:
-            trials.append(
-                Trial(dataclasses.replace(swept, seed=seed), output_dir / "runs" / f"{folder}_seed{seed}", variant)
-            )
+            seeded, run_dir = dataclasses.replace(swept, seed=seed), output_dir / "runs" / f"{folder}_seed{seed}"
+            if not folds:
+                trials.append(Trial(seeded, run_dir, variant))
+            for fold, table in enumerate(folds):
+                # The clips have been chosen already, by their paths before they were made absolute.
+                folded = dataclasses.replace(_on_table(seeded, table), probe_csv="")
+                trials.append(Trial(folded, run_dir.with_name(f"{run_dir.name}_fold{fold}"), variant, fold))
     return trials
 
 
@@ -115,13 +154,25 @@ def fix_splits(settings: Settings, seeds: Sequence[int], output_dir: Path) -> Se
     if all(first.equals(other) for other in others):
         return settings
     tracks = load_catalog(dataclasses.replace(settings, seed=seeds[0])).tracks
-    output_dir.mkdir(parents=True, exist_ok=True)
-    with atomic_write(output_dir / _CLIPS_FILE) as temporary:
+    write_clips(tracks, output_dir / _CLIPS_FILE)
+    print(f"every seed has the split of seed {seeds[0]}: {output_dir / _CLIPS_FILE}")
+    return _on_table(settings, output_dir / _CLIPS_FILE)
+
+
+def write_clips(tracks: pd.DataFrame, path: Path) -> None:
+    """Writes the rows of a catalog as a data set of its own, for dataset=csv, whose clips are named by absolute paths."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as temporary:
         tracks.assign(path=[str(Path(path).absolute()) for path in tracks["path"]]).to_csv(
             temporary, index=False, errors="surrogateescape"
         )
-    print(f"every seed has the split of seed {seeds[0]}: {output_dir / _CLIPS_FILE}")
-    return dataclasses.replace(settings, dataset="csv", data_dir=str((output_dir / _CLIPS_FILE).absolute()), genres=())
+
+
+def _on_table(settings: Settings, table: Path) -> Settings:
+    """The same settings on a table that `write_clips` has written, of clips as they are after every correction."""
+    return dataclasses.replace(
+        settings, dataset="csv", data_dir=str(table.absolute()), genres=(), exclude_csv="", relabel_csv=""
+    )
 
 
 def run_trials(trials: Sequence[Trial]) -> dict[Trial, str]:
@@ -135,14 +186,11 @@ def run_trials(trials: Sequence[Trial]) -> dict[Trial, str]:
     Raises:
         ValueError: the data set cannot be used.
     """
-    catalog, _ = prepare(trials[0].settings)
-    failed, finished = {}, []
-    for trial in trials:
-        error = _check_trial(trial, catalog)
-        if error:
-            failed[trial] = error
-        elif Run(trial.run_dir).is_finished_with(trial.settings):
-            finished.append(trial)
+    wrong = _check_trials(trials)
+    failed = {trial: wrong[trial] for trial in trials if trial in wrong}
+    finished = {
+        trial for trial in trials if trial not in failed and Run(trial.run_dir).is_finished_with(trial.settings)
+    }
     waiting = [trial for trial in trials if trial not in failed and trial not in finished]
     print(f"{len(trials)} runs: {len(finished)} finished already, {len(waiting)} to train", flush=True)
     for trial, error in failed.items():
@@ -161,6 +209,16 @@ def run_trials(trials: Sequence[Trial]) -> dict[Trial, str]:
             flush=True,
         )
     return failed
+
+
+def _check_trials(trials: Sequence[Trial]) -> dict[Trial, str]:
+    """Why the directories of trials cannot be used, of those that cannot. Prints what clips there are, unless in folds."""
+    errors: dict[Trial, str] = {}
+    for fold in dict.fromkeys(trial.fold for trial in trials):  # one fold's clips in memory at a time
+        own = [trial for trial in trials if trial.fold == fold]
+        catalog = prepare(own[0].settings)[0] if fold is None else load_catalog(own[0].settings)
+        errors |= {trial: error for trial in own if (error := _check_trial(trial, catalog))}
+    return errors
 
 
 def _check_trial(trial: Trial, catalog: Catalog) -> str:

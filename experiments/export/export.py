@@ -133,7 +133,7 @@ def load_classifier(run: Run) -> AudioClassifier:
         ValueError: it cannot be read.
     """
     settings, labels, model = run.settings, run.labels, run.model()
-    front_end, min_size = find_front_end(model), get_network(settings.model).min_size
+    front_end, min_size = find_front_end(model), get_network(model.name).min_size
     min_samples = front_end.shortest_waveform(min_size) if front_end else min_size
     return AudioClassifier(model, list(labels), settings.sample_rate_hz, settings.crop_seconds, min_samples)
 

@@ -92,8 +92,8 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _export_command(run_dir: Path) -> str:
-    if (run_dir / "baseline.json").is_file():
-        return "it is of a baseline, which cannot be exported; train a network"
+    if (run_dir / "baseline.json").is_file() and not (run_dir / "model.keras").is_file():
+        return "it is of a baseline without a network, which cannot be exported; train a network"
     if not (run_dir / "metrics.json").is_file():
         return "its training is not finished; run the command again that trained it, then export it"
     name = run_dir.resolve().name or "model"

@@ -37,7 +37,8 @@ class ReportData:
         description: what an export says of the run (`describe_run`): its data, network, front end, libraries.
         metrics: the contents of metrics.json.
         finished: when metrics.json was written.
-        history: the contents of history.csv.
+        history: the contents of history.csv; None: of a baseline, which has no epochs.
+        baseline: the contents of baseline.json; None: of a network that was trained.
         failures: the rows of failures.csv.
         truth: true class indices of the decodable test clips [n]; of several labels whether a clip has each [n, classes].
         probabilities: what the model says of them [n, classes].
@@ -52,7 +53,8 @@ class ReportData:
     description: dict[str, Any]
     metrics: dict[str, Any]
     finished: datetime.datetime
-    history: pd.DataFrame
+    history: pd.DataFrame | None
+    baseline: dict[str, Any] | None
     failures: list[dict[str, str]]
     truth: np.ndarray
     probabilities: np.ndarray
@@ -88,14 +90,15 @@ def gather(run_dir: Path, max_clips: int | None = None) -> ReportData:
         raise ValueError(f"expected to show at least 1 clip, received --max_clips={max_clips}")
     run = Run(run_dir)
     settings, labels = run.settings, run.labels
-    if run.baseline is not None:
+    baseline = run.baseline
+    if baseline is not None and not run.path("model.keras").is_file():
         raise ValueError(
             f"expected the run of a network at {run_dir}, found one of {settings.model}, which has no epochs and no windows "
             "to show; its scores are in metrics.json"
         )
-    metrics, history = run.metrics, run.history
+    metrics, history = run.metrics, run.history if baseline is None else None
     _check_scores(metrics, settings, run.path("metrics.json"))
-    if history.empty:
+    if history is not None and history.empty:
         raise ValueError(f"expected at least one epoch in {run.path('history.csv')}, found none; {FINISH}")
     table = run.predictions(("path", "split", "label", "predicted"))
     table = table[table["split"] == "test"].reset_index(drop=True)
@@ -143,6 +146,7 @@ def gather(run_dir: Path, max_clips: int | None = None) -> ReportData:
         metrics=metrics,
         finished=datetime.datetime.fromtimestamp(run.path("metrics.json").stat().st_mtime),
         history=history,
+        baseline=baseline,
         failures=run.failures,
         truth=truth,
         probabilities=probabilities,

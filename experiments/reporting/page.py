@@ -64,7 +64,7 @@ def render(
         most_failures=_MOST_ROWS,
         named=named,
         **parts,
-        curves=learning_curves(data.history.to_dict("records")),
+        curves=None if data.history is None else learning_curves(data.history.to_dict("records")),
         curve_axes=curve_axes,
         cards=_cards(data, folder, embed_audio, groups, badges or {}),
     )

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from experiments import __version__
+from experiments.pretrained.cache import PRETRAINED, describe_weights
 from experiments.runs.run import Run
 from layers.front_ends.registry import find_front_end
 from pipeline.catalogs.registry import SOURCES
@@ -46,6 +47,8 @@ def describe_run(run: Run, model: keras.Model) -> dict[str, Any]:
         "front_end": front_end and {"class": type(front_end).__name__, **front_end.settings},
         "network": settings.model,
         "parameters": model.count_params(),
+        # Whose weights the training started from, with their licence and what to cite.
+        "pretrained_weights": _describe_pretrained(settings.pretrained_weights),
         "training_data": {
             "dataset": settings.dataset,
             "subset": settings.subset if SOURCES[settings.dataset].has_subsets else None,
@@ -61,6 +64,13 @@ def describe_run(run: Run, model: keras.Model) -> dict[str, Any]:
         | {library: importlib.metadata.version(library) for library in _LIBRARIES},
         "weights_sha256": weights_sha256(model),
     }
+
+
+def _describe_pretrained(name: str) -> list[dict[str, Any]]:
+    """What is known of the weights that a run started from; nothing: it started from nothing."""
+    if name in PRETRAINED:
+        return [describe_weights(part) for part in PRETRAINED[name][1]]
+    return [{"name": name}] if name else []
 
 
 def weights_sha256(model: keras.Model) -> str:

@@ -302,7 +302,7 @@ class Run:
 
     @property
     def baseline(self) -> dict[str, Any] | None:
-        """What a run of a baseline without a network has instead of model and history; None: the run is of a network.
+        """What a run of a baseline has instead of a history; None: the run is of a network that was trained.
 
         Raises:
             ValueError: baseline.json is damaged.

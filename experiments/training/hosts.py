@@ -124,12 +124,12 @@ class Cluster:
     def synchronise_batch_norm(self, model: keras.Model) -> None:
         """Lets batch normalisation take its moments over the examples of all replicas: as one large batch would.
 
-        A stand-in for a replica without examples does not count (`examples.py`).
+        A stand-in for a replica without examples does not count (`examples.py`). A frozen layer takes no moments.
         """
         for layer in model.layers:
             if isinstance(layer, keras.Model):
                 self.synchronise_batch_norm(layer)
-            elif isinstance(layer, keras.layers.BatchNormalization) and self.replicas > 1:
+            elif isinstance(layer, keras.layers.BatchNormalization) and layer.trainable and self.replicas > 1:
                 layer.synchronized = True
                 count_examples_only(layer)
 

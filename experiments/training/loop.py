@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from experiments.builders.augmentation import batch_augmentation
 from experiments.builders.data import prepare
+from experiments.builders.freezing import check_transfer
 from experiments.builders.model import build_model
 from experiments.builders.objective import balance_weights
 from experiments.builders.training_data import check_data_service, check_decode_on_device
@@ -119,6 +120,7 @@ def _train_locked(
 def _check(settings: Settings, cluster: Cluster) -> None:
     """Refuses settings that do not fit together, or not the cluster, before anything is read or written."""
     get_network(settings.model)
+    check_transfer(settings)
     batch_augmentation(settings)
     check_decode_on_device(settings)
     if settings.batch_size % cluster.replicas:

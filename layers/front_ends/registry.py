@@ -15,6 +15,7 @@ import keras
 from layers.front_ends.leaf import Leaf
 from layers.front_ends.learnable_mel import PcenMelSpectrogram, TrainableMelSpectrogram
 from layers.front_ends.log_mel import LogMelSpectrogram
+from layers.front_ends.musicnn_mel import MusicnnMelSpectrogram
 
 FrontEnd = LogMelSpectrogram | Leaf
 
@@ -23,6 +24,7 @@ FRONT_ENDS: dict[str, type[FrontEnd]] = {
     "trainable_mel": TrainableMelSpectrogram,
     "pcen": PcenMelSpectrogram,
     "leaf": Leaf,
+    "musicnn_mel": MusicnnMelSpectrogram,
 }
 
 

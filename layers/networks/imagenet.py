@@ -82,6 +82,11 @@ def _three_channels(features: keras.KerasTensor) -> keras.KerasTensor:
     return keras.layers.Concatenate()([features, features, features])
 
 
+def has_application_weights(model: keras.Model) -> bool:
+    """Returns whether the network of a model is one of keras.applications, of which others have weights."""
+    return model.name in _APPLICATIONS
+
+
 def load_backbone_weights(model: keras.Model, path: str | Path) -> None:
     """Loads weights that the user has into the image classifier inside a model; its last dense layer stays new.
 
@@ -94,7 +99,7 @@ def load_backbone_weights(model: keras.Model, path: str | Path) -> None:
         ValueError: the network is not one of keras.applications, or the file is missing or does not fit it.
     """
     path = Path(path)
-    if model.name not in _APPLICATIONS:
+    if not has_application_weights(model):
         raise ValueError(
             f"expected a network of keras.applications to load {path} into ({', '.join(_APPLICATIONS)}), received "
             f"{model.name!r}; leave --pretrained_weights out or choose another --model"

@@ -13,6 +13,7 @@ import keras
 
 from layers.networks.cnn import cnn2d, cnn2d_bn, short_chunk_resnet
 from layers.networks.imagenet import convnext_tiny, efficientnetv2_b0
+from layers.networks.musicnn import musicnn, musicnn_pair
 from layers.networks.sequence import audio_transformer, conv1d_lstm, crnn
 from layers.networks.waveform import sample_cnn
 
@@ -26,11 +27,16 @@ class Network:
         min_size: the fewest frames, and the fewest mel bands, that it can be given: with fewer, its convolutions and
             poolings leave nothing, or nothing but padding. Of a network that takes the waveform, the fewest samples.
         takes_waveform: whether it takes the waveform itself, without a front end.
+        front_end: the only front end that it takes, in `layers.front_ends.registry`, with the settings that this has by
+            default; "": any.
+        crop_seconds: length of the crops that it is made for; None: any.
     """
 
     build: Callable[[keras.KerasTensor], keras.KerasTensor]
     min_size: int
     takes_waveform: bool = False
+    front_end: str = ""
+    crop_seconds: float | None = None
 
 
 NETWORKS: dict[str, Network] = {
@@ -42,6 +48,8 @@ NETWORKS: dict[str, Network] = {
     "conv1d_lstm": Network(conv1d_lstm, min_size=4),
     "crnn": Network(crnn, min_size=16),
     "audio_transformer": Network(audio_transformer, min_size=16),
+    "musicnn": Network(musicnn, min_size=1, front_end="musicnn_mel", crop_seconds=3.0),
+    "musicnn_pair": Network(musicnn_pair, min_size=1, front_end="musicnn_mel", crop_seconds=3.0),
     "sample_cnn": Network(sample_cnn, min_size=6561, takes_waveform=True),
 }
 

@@ -22,7 +22,7 @@ from experiments.settings import Settings
 from pipeline.catalogs.catalog import CatalogError
 from pipeline.catalogs.fma import load_fma
 from pipeline.catalogs.folders import load_folders
-from pipeline.catalogs.splits import _GroupFolds
+from pipeline.catalogs.splits import GroupFolds
 from pipeline.catalogs.table import load_csv
 from pipeline.dataset import eval_dataset, iterate, train_dataset
 from pipeline.decoding import tfio_decoder
@@ -299,7 +299,7 @@ def test_group_folds_are_scikit_learns(rng):
         labels, groups = rng.choice(5, 200, p=rng.dirichlet(np.ones(5))), rng.integers(0, 40, 200)
         ours, theirs = (
             [fold.tolist() for _, fold in splitter(10, shuffle=True, random_state=trial).split(labels, labels, groups)]
-            for splitter in (_GroupFolds, StratifiedGroupKFold)
+            for splitter in (GroupFolds, StratifiedGroupKFold)
         )
         assert ours == theirs
 

@@ -1,13 +1,20 @@
-"""Recipes: each parses, builds its model, and gives way to the flags beside it."""
+"""Recipes: each parses, builds its model, gives way to the flags beside it, and has the clips of the official split."""
 
+from pathlib import Path
+
+import pandas as pd
 import pytest
 from absl import flags
 from absl.testing import flagsaver
+from support.collections_on_disk import write_tables
+from support.places import shared
 from support.tensorflow_io import DECODER_PARAMS
 
 from experiments import settings, settings_flags
+from experiments.builders.data import load_catalog
 from experiments.builders.model import build_model
 from experiments.recipes import recipe_names, with_recipe
+from pipeline.catalogs.catalog import SPLITS, check_artists, check_splits
 from pipeline.decoding.registry import DEFAULT_DECODER
 
 
@@ -63,3 +70,33 @@ def test_recipe_of_a_recipe_and_unknown_names():
 def test_a_data_service_leaves_the_choice_of_the_decoder(name: str):
     assert parse("--data_service=grpc://there:5050").decoder == parse().decoder == DEFAULT_DECODER
     assert parse("--data_service=grpc://there:5050", f"--decoder={name}").decoder == name
+
+
+@pytest.fixture(scope="module")
+def official_dir(tmp_path_factory) -> Path:
+    """FMA's tables of the official 8,000 tracks of FMA small, in FMA's layout, without audio."""
+    rows = pd.read_csv(shared("fma_official") / "fma_small_8000.csv", dtype=str, keep_default_na=False)
+    tracks = zip(
+        rows["track_id"], rows["artist"], rows["artist_id"], rows["split"], ["small"] * len(rows),
+        rows["genre"], rows["genres_all"], strict=True,
+    )  # fmt: skip
+    genres = (shared("fma_metadata_head") / "genres.csv").read_text()
+    return write_tables(tmp_path_factory.mktemp("fma"), tracks=tracks, genres=genres)
+
+
+# The six of FMA's known bad clips that are in FMA small, all of training.
+BAD_CLIPS = {"Electronic": 1, "Experimental": 1, "Hip-Hop": 3, "Rock": 1}
+
+
+@pytest.mark.parametrize("name", sorted(set(recipe_names()) - {"study"}))
+def test_every_recipe_has_the_official_clips(official_dir: Path, name: str):
+    for keep in (True, False):
+        parsed = parse(f"--recipe={name}", f"--data_dir={official_dir}", f"--keep_known_bad_clips={keep}")
+        catalog = load_catalog(parsed)
+        check_splits(catalog)
+        check_artists(catalog.tracks)
+        assert len(catalog.labels) == (len(parsed.genres) or 8) and set(parsed.genres) <= set(catalog.labels)
+        counts = pd.crosstab(catalog.tracks["label"], catalog.tracks["split"])
+        assert {label: [counts.loc[label, split] for split in SPLITS] for label in counts.index} == {
+            label: [800 - (0 if keep else BAD_CLIPS.get(label, 0)), 100, 100] for label in catalog.labels
+        }

@@ -1,6 +1,7 @@
 """Data sets on disk, small and without sound: FMA's tables, and folders of empty files."""
 
 import csv
+from collections.abc import Iterable
 from pathlib import Path
 
 GENRES = "genre_id,#tracks,parent,title,top_level\n12,9,0,Rock,12\n25,5,12,Punk,12\n109,2,25,Hardcore,12\n21,4,0,Hip-Hop,21\n"
@@ -16,7 +17,9 @@ TRACKS = [
 ]
 
 
-def write_tables(root: Path, drop: tuple[str, str] | None = None) -> Path:
+def write_tables(
+    root: Path, drop: tuple[str, str] | None = None, tracks: Iterable[tuple] = TRACKS, genres: str = GENRES
+) -> Path:
     columns = [
         ("album", "title"), ("artist", "id"), ("artist", "name"), ("set", "split"), ("set", "subset"),
         ("track", "genre_top"), ("track", "genres_all"), ("track", "title"),
@@ -27,10 +30,10 @@ def write_tables(root: Path, drop: tuple[str, str] | None = None) -> Path:
     with open(root / "fma_metadata" / "tracks.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerows([["", *(c[0] for c in kept)], ["", *(c[1] for c in kept)], ["track_id"] + [""] * len(kept)])
-        for track_id, artist, artist_id, split, subset, top, genres in TRACKS:
-            row = dict(zip(columns, ["Al\nbum", artist_id, artist, split, subset, top, genres, "t"], strict=True))
+        for track_id, artist, artist_id, split, subset, top, genres_all in tracks:
+            row = dict(zip(columns, ["Al\nbum", artist_id, artist, split, subset, top, genres_all, "t"], strict=True))
             writer.writerow([track_id, *(row[column] for column in kept)])
-    (root / "fma_metadata" / "genres.csv").write_text(GENRES)
+    (root / "fma_metadata" / "genres.csv").write_text(genres)
     return root
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.mp3.native.compiled import kernel
+from pipeline.mp3.native.compiled import inlined_kernel, kernel
 from pipeline.mp3.native.edges import (
     EDGE_FLOATS,
     HALF_TAPS,
@@ -152,7 +152,7 @@ def decode_jobs(
         )
 
 
-@kernel
+@inlined_kernel
 def _decode_job(
     data,
     job,
@@ -237,6 +237,7 @@ def _decode_job(
                 silent,
                 begin - HALF_TAPS if edge == 0 else begin + job[BEHIND],
                 work[4 * size :],
+                last_stage >= REQUANTIZE,
             )
             if status != DECODED:
                 return status

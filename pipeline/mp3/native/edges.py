@@ -27,7 +27,19 @@ full_hybrid = hybrid_kernel(BANDS)
 
 @kernel
 def decode_outside(
-    data, places, main_begin, words, channels, skipped, is_beginning, long_edges, short_edges, first_row, begin, work
+    data,
+    places,
+    main_begin,
+    words,
+    channels,
+    skipped,
+    is_beginning,
+    long_edges,
+    short_edges,
+    first_row,
+    begin,
+    work,
+    is_requantized,
 ):
     """Decodes the samples [begin, begin + HALF_TAPS) at the file's rate.
 
@@ -37,6 +49,7 @@ def decode_outside(
         first_row: granules of silence before the first granule.
         begin: the first sample, from the beginning of those on.
         work: float32 [EDGE_FLOATS], working memory.
+        is_requantized: True. Numba compiles `lines.decode_lines` once if it is told so in one way.
 
     Returns:
         The status (see `lines`), and float32 [HALF_TAPS], in the working memory.
@@ -82,6 +95,7 @@ def decode_outside(
         blocks[silent:],
         lines[silent:],
         other_lines[silent:],
+        is_requantized,
     )
     if status != DECODED:
         return status, samples

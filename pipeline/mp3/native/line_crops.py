@@ -17,7 +17,7 @@ import functools
 import numpy as np
 
 from pipeline.mp3.native.bands import LINES
-from pipeline.mp3.native.compiled import kernel
+from pipeline.mp3.native.compiled import inlined_kernel, kernel
 from pipeline.mp3.native.crops import (
     BEHIND,
     CHANNELS,
@@ -108,7 +108,7 @@ def decode_line_jobs(
         )
 
 
-@kernel
+@inlined_kernel
 def _decode_line_job(
     data, job, frame_bytes, long_edges, short_edges, granules, work, main, words, lines, blocks, places
 ):
@@ -142,6 +142,7 @@ def _decode_line_job(
         pairs[silent:coded_end],
         lines[silent:coded_end],
         other_lines[silent:coded_end],
+        True,
     )
     if status != DECODED:
         return status
@@ -172,6 +173,7 @@ def _decode_line_job(
             silent,
             begin - HALF_TAPS if edge == 0 else begin + job[BEHIND],
             work[size : size + EDGE_FLOATS],
+            True,
         )
         if status != DECODED:
             return status

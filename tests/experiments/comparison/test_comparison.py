@@ -180,7 +180,9 @@ def test_picture(compared, tmp_path: Path):
     with Image.open(output_dir / "comparison.png") as image:
         assert min(image.size) > 200 and len(image.getcolors(1 << 24) or []) > 10
     many = pd.concat([table] * 6, ignore_index=True).assign(model=[f"model_{i}" for i in range(12)])
-    plot_comparison(many, pd.DataFrame({"model": [], "test_balanced_accuracy": []}), 6, 3, tmp_path / "many.png")
+    plot_comparison(
+        many, pd.DataFrame({"model": [], "test_balanced_accuracy": []}), "clips", "6 clips", 3, tmp_path / "many.png"
+    )
     with Image.open(tmp_path / "many.png") as image:
         assert image.size[1] > 600
 

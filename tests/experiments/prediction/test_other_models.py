@@ -35,7 +35,7 @@ def test_a_run_that_cannot_be_exported(tmp_path: Path):
     assert "its training is not finished" in refusal(GOLDENS / "run_interrupted")
     shutil.copytree(GOLDENS / "run", tmp_path / "run")
     (tmp_path / "run" / "baseline.json").write_text("{}")
-    assert "a baseline, which cannot be exported" in refusal(tmp_path / "run")
+    assert "a baseline without a network, which cannot be exported" in refusal(tmp_path / "run")
     assert "a folder of runs; choose one of them" in refusal(tmp_path)
 
 

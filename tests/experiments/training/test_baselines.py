@@ -21,6 +21,8 @@ from support.small_run import SMALL_RUN
 
 from experiments.settings import Settings
 from experiments.training import baselines
+from experiments.training.classifiers import fit_baseline
+from experiments.training.features import make_mfcc_features
 from layers.front_ends.log_mel import LogMelSpectrogram
 from layers.front_ends.mfcc import STATISTICS, mfcc, time_statistics
 
@@ -68,9 +70,9 @@ def test_statistics_are_scipys(rng, frames: int):
 @pytest.mark.parametrize("name", list(baselines.BASELINES))
 def test_the_candidate_of_lowest_validation_loss_is_kept(name: str, num_classes: int):
     features, truth = make_blobs(90, 6, centers=num_classes, cluster_std=9.0, random_state=4)
-    candidates = baselines.BASELINES[name]()[::3]
+    candidates = baselines.BASELINES[name].candidates()[::3]
     parts = features[:50], truth[:50], features[50:], truth[50:]
-    fitted = baselines.fit_baseline(candidates, *parts, num_classes)
+    fitted = fit_baseline(candidates, *parts, num_classes)
     scaler = StandardScaler().fit(parts[0])
     losses = []
     for candidate in candidates:
@@ -127,7 +129,7 @@ def test_a_baseline_writes_what_a_network_does(settings, small_run, tmp_path: Pa
     ("changes", "message"),
     [
         ({"n_mels": 16}, r"^expected at least 20 mel bands"),
-        ({"model": "cnn2d"}, "choose one of: mfcc_logistic, mfcc_svm"),
+        ({"model": "cnn2d"}, "choose one of: mfcc_logistic, mfcc_svm, musicnn_logistic"),
         ({"genres": ("Rock",), "max_failure_rate": 0.5}, "at least 2 labels"),
     ],
 )
@@ -138,7 +140,7 @@ def test_mistakes(settings, tmp_path: Path, changes: dict, message: str):
 
 
 def test_waveforms_shorter_than_a_frame_are_padded(settings):
-    describe = baselines.make_feature_function(settings)
+    describe = make_mfcc_features(settings).describe
     noise = np.random.default_rng(0).uniform(-1, 1, (1, 10)).astype(np.float32)
     padded = np.pad(noise, [(0, 0), (0, 257 - 10)])
     np.testing.assert_array_equal(describe(noise).numpy(), describe(padded).numpy())

@@ -1,6 +1,7 @@
 """The default decoder against libsndfile and soxr: the same places, lengths, samples and failures, whichever way a crop goes."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,24 @@ def test_same_crops(mp3s: list[Path], rate_hz: int):
             for place in PLACES if 0 < samples < 2 * rate_hz else (0.0, 0.6):
                 found = decode_crop(path, rate_hz, samples, place)
                 assert_same(found, soundfile_decoder.decode_crop(path, rate_hz, samples, place), is_half_rate)
+
+
+@pytest.mark.skipif(shutil.which("shineenc") is None, reason="the encoder shine is not installed")
+@pytest.mark.parametrize(
+    "options", [("-b", "64", "-m"), ("-b", "128"), ("-b", "192", "-j"), ("-b", "320", "-d")], ids="_".join
+)
+@pytest.mark.parametrize("rate_hz", [44100, 48000, 22050])
+def test_another_encoder(tmp_path: Path, rate_hz: int, options: tuple[str, ...]):
+    """Shine has no psychoacoustic model, low-pass filter or length tag."""
+    options = ("-b", str(min(int(options[1]), 160 if rate_hz < 32000 else 320)), *options[2:])
+    soundfile.write(tmp_path / "a.wav", music(2, rate_hz, 2), rate_hz, subtype="PCM_16")
+    path = tmp_path / "a.mp3"
+    subprocess.run(["shineenc", "-q", *options, tmp_path / "a.wav", path], check=True)
+    assert find_route(path) == "native"
+    for target_hz in (rate_hz, rate_hz // 2):
+        for samples, place in ((0, 0.0), (target_hz, 0.3), (target_hz, 1.0)):
+            expected = soundfile_decoder.decode_crop(path, target_hz, samples, place)
+            assert_same(decode_crop(path, target_hz, samples, place), expected, target_hz != rate_hz)
 
 
 @pytest.mark.parametrize("rate_hz", [22050, 44100])

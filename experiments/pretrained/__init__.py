@@ -1,0 +1,1 @@
+"""Weights that others have trained: fetched once, converted, kept in a cache."""
