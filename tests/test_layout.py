@@ -73,7 +73,7 @@ ARROWS = {
     "experiments.audit": "console runs",
     "experiments.prediction": "console figures settings",
     "experiments.evaluation": "builders console figures runs settings",
-    "experiments.training": "builders console evaluation figures runs settings",
+    "experiments.training": "builders console evaluation figures pretrained runs settings",
     "experiments.comparison": "builders console evaluation figures pretrained runs settings settings_flags training",
     "experiments.benchmark": "builders console evaluation figures runs settings training",
     "experiments.export": "prediction runs settings",

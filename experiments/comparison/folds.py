@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import unicodedata
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from experiments.runs.identity import data_identity, same_data
 from experiments.settings import Settings, require_one_label
 from pipeline.catalogs.catalog import Catalog, CatalogError
 from pipeline.catalogs.duplicates import join_repeated_files
-from pipeline.catalogs.splits import GroupFolds, artist_groups
+from pipeline.catalogs.splits import artist_groups, stratified_parts
 from pipeline.storage.atomic import write_text
 from pipeline.storage.files import is_remote
 
@@ -153,16 +152,9 @@ def _test_folds(artists: pd.Series, labels: pd.Series, folds: int | str, seed: i
             f"expected no more folds than {what}, received --folds={folds} for {most}; choose --folds={most} or fewer"
         )
     fold_of = np.zeros(len(artists), int)
-    for fold, rows in enumerate(_stratified_parts(artists, labels, folds, seed)):
+    for fold, rows in enumerate(stratified_parts(artists, labels, folds, seed)):
         fold_of[rows] = fold
     return fold_of, int(np.clip(folds - 1, 2, _MOST_VALIDATION_PARTS))
-
-
-def _stratified_parts(artists: pd.Series, labels: pd.Series, parts: int, seed: int) -> list[np.ndarray]:
-    splitter = GroupFolds(parts, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The least populated class")  # the rarest label of fewer clips than parts
-        return [rows for _, rows in splitter.split(np.zeros(len(artists)), labels, artists)]
 
 
 def _check_artists(artists: pd.Series, labels: pd.Series) -> None:
@@ -191,7 +183,7 @@ def _choose_validation(rest: pd.DataFrame, parts: int, seed: int) -> list[str]:
     parts = int(min(parts, len(clips), clips.sum().max()))
     if parts < 2:
         return []
-    drawn = _stratified_parts(rest["artist"], rest["label"], parts, seed)
+    drawn = stratified_parts(rest["artist"], rest["label"], parts, seed)
     candidates = [_spare(clips, sorted(set(rest["artist"].iloc[rows]))) for rows in drawn]
 
     def rank(artists: list[str]) -> tuple[int, float]:

@@ -29,13 +29,17 @@ class ExportCheckError(ValueError):
 def clips_to_check(run: Run) -> pd.DataFrame:
     """Reads the run's own predictions of clips that still exist: at most 200, evenly spread over the table.
 
+    Of a baseline only those of the test split: its last classifier has been fitted on the validation clips too.
+
     Returns:
         Columns path, predicted, and `probability_<label>` in class order.
 
     Raises:
         ValueError: there are none.
     """
-    table, source = run.predictions(("path", "predicted")), run.path("predictions.csv")
+    table, source = run.predictions(("path", "split", "predicted")), run.path("predictions.csv")
+    if run.baseline is not None:
+        table = table[table["split"] == "test"]
     table = table[["path", "predicted", *_probability_columns(table)]].drop_duplicates("path")
     there = table[[clip_exists(clip) for clip in table["path"]]]
     if there.empty:

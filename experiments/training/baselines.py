@@ -20,11 +20,18 @@ from experiments.evaluation.latency import median_latency_ms
 from experiments.evaluation.splits import SplitPredictions
 from experiments.runs.run import Run
 from experiments.settings import Settings, fields, require_one_label
-from experiments.training.classifiers import balanced_candidates, fit_baseline, logistic_candidates, svm_candidates
+from experiments.training.classifiers import (
+    balanced_candidates,
+    choose_by_artist,
+    fit_baseline,
+    logistic_candidates,
+    svm_candidates,
+)
 from experiments.training.embedding_cache import EmbeddingCache
 from experiments.training.embeddings import make_musicnn_features
 from experiments.training.features import ClipFeatures, make_mfcc_features
 from pipeline.catalogs.catalog import SPLITS, Catalog
+from pipeline.catalogs.splits import artist_groups
 from pipeline.failures import FailureLedger
 
 
@@ -36,20 +43,21 @@ class Baseline:
         make_features: makes the features of a clip that settings describe.
         candidates: makes the classifiers of which validation chooses one.
         networks: one of whose embeddings the features are, in `layers.networks.registry`; empty: no network's.
-        unit_length: whether the standardised features are scaled to length 1.
+        by_artist: whether the classifier is chosen by holding out artists of training and validation in turn, instead of on
+            validation: for few clips.
     """
 
     make_features: Callable[[Settings], ClipFeatures]
     candidates: Callable[[], list[ClassifierMixin]]
     networks: tuple[str, ...] = ()
-    unit_length: bool = False
+    by_artist: bool = False
 
 
 BASELINES: dict[str, Baseline] = {
     "mfcc_logistic": Baseline(make_mfcc_features, logistic_candidates),
     "mfcc_svm": Baseline(make_mfcc_features, svm_candidates),
     "musicnn_logistic": Baseline(
-        make_musicnn_features, balanced_candidates, networks=("musicnn_pair", "musicnn"), unit_length=True
+        make_musicnn_features, balanced_candidates, networks=("musicnn_pair", "musicnn"), by_artist=True
     ),
 }
 
@@ -59,7 +67,7 @@ def train_baseline(settings: Settings, output_dir: str | Path) -> dict:
 
     A clip is the numbers of its baseline: 140 statistics of MFCCs, or the mean of a network's embedding. They are
     standardised. The hyperparameters, and the temperature that turns decision values into probabilities, are those of the
-    lowest cross-entropy on validation, by which a network's epoch is chosen too. With them the classifier is then fitted on
+    lowest cross-entropy on validation, by which a network's epoch is chosen too, or on artists held out in turn. With them the classifier is then fitted on
     training and validation together, because a few more artists are worth more than anything else; the scores of validation
     are those from before. There is no randomness: the seed decides the split alone, where the data set gives none.
 
@@ -133,17 +141,17 @@ def _fit_and_evaluate(
         candidates = baseline.candidates()
         if settings.class_balance != "none":
             candidates = [candidate.set_params(class_weight="balanced") for candidate in candidates]
-        classifier = fit_baseline(
-            candidates,
-            *(vectors["training"], truth["training"]),
-            *(vectors["validation"], truth["validation"]),
-            num_classes=len(catalog.labels),
-            unit_length=baseline.unit_length,
+        known, named = (
+            np.concatenate([values[split] for split in ("training", "validation")]) for values in (vectors, truth)
         )
-        final = classifier.refitted(
-            np.concatenate([vectors["training"], vectors["validation"]]),
-            np.concatenate([truth["training"], truth["validation"]]),
-        )
+        if baseline.by_artist:
+            artists = artist_groups(pd.concat([tracks["training"], tracks["validation"]])).to_numpy()
+            final = choose_by_artist(candidates, known, named, artists, len(catalog.labels))
+            classifier = final.refitted(vectors["training"], truth["training"])
+        else:
+            parts = (values[split] for split in ("training", "validation") for values in (vectors, truth))
+            classifier = fit_baseline(candidates, *parts, num_classes=len(catalog.labels))
+            final = classifier.refitted(known, named)
         training_seconds += time.perf_counter() - begin
         splits = {}
         for split in ("validation", "test"):

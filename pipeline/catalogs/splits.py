@@ -182,6 +182,24 @@ class GroupFolds(StratifiedGroupKFold):
         return best
 
 
+def stratified_parts(groups: Sequence, labels: Sequence, parts: int, seed: int) -> list[np.ndarray]:
+    """Cuts rows into parts of about the same labels, with each group in one part.
+
+    Args:
+        groups: of each row.
+        labels: of each row.
+        parts: their number, at most that of the groups and of the rows of the most frequent label.
+        seed: of the draw.
+
+    Returns:
+        The places of the rows of each part, ascending.
+    """
+    splitter = GroupFolds(parts, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")  # the rarest label of fewer rows than parts
+        return [rows for _, rows in splitter.split(np.zeros(len(groups)), labels, groups)]
+
+
 def artist_groups(tracks: pd.DataFrame) -> pd.Series:
     """The group of each row: its artist, its album where only that is known, or else itself."""
     alone = pd.Series([f"clip {i}" for i in range(len(tracks))], index=tracks.index)

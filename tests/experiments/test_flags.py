@@ -22,18 +22,19 @@ COMMANDS = sorted(
 # Flags of text that is no path of this machine.
 TEXTS = {
     "model",
+    "freeze",
     "subset",
     "genres",
     "data_service",
     "models",
     "seeds",
     "sweep",
-    "checks",
     "folds",
+    "checks",
+    "weights",
     "base_url",
-    "dispatcher",
-    "host",
 }
+TEXTS |= {"dispatcher", "host"}
 ABSURD = ("nan", "inf", "-inf", "-1e99", "1e99", str(10**40), "many", "")
 MAY_BE_NEGATIVE = {"noise_snr_db_min", "noise_snr_db_max"}
 

@@ -35,6 +35,8 @@ def test_a_run_that_cannot_be_exported(tmp_path: Path):
     assert "its training is not finished" in refusal(GOLDENS / "run_interrupted")
     shutil.copytree(GOLDENS / "run", tmp_path / "run")
     (tmp_path / "run" / "baseline.json").write_text("{}")
+    assert "; export it first: " in refusal(tmp_path / "run"), "a baseline on a network's embedding has a model"
+    (tmp_path / "run" / "model.keras").unlink()
     assert "a baseline without a network, which cannot be exported" in refusal(tmp_path / "run")
     assert "a folder of runs; choose one of them" in refusal(tmp_path)
 

@@ -154,6 +154,7 @@ def test_what_a_run_lacks(small_run, tmp_path: Path):
     with pytest.raises(ValueError, match=r"expected the scores accuracy, ci95.* found no ci95; evaluate the run again"):
         gather(run_dir, 2)
     (run_dir / "baseline.json").write_text("{}")
+    (run_dir / "model.keras").unlink()
     with pytest.raises(ValueError, match=r"expected the run of a network at .*, found one of"):
         gather(run_dir, 2)
 

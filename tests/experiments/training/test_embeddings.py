@@ -16,13 +16,14 @@ from support.small_run import SMALL_RUN
 from experiments.builders.model import build_front_end, build_model
 from experiments.builders.model_settings import settings_for_model
 from experiments.evaluation.evaluation import evaluate_run
+from experiments.export.check import clips_to_check
 from experiments.export.export import load_classifier
 from experiments.reporting.page import write_report
 from experiments.runs.description import describe_run
 from experiments.runs.run import Run
 from experiments.settings import Settings, differences
 from experiments.training import baselines
-from experiments.training.classifiers import fit_baseline, logistic_candidates
+from experiments.training.classifiers import balanced_candidates, fit_baseline
 from experiments.training.embedding_cache import EmbeddingCache, default_root
 from experiments.training.embeddings import make_musicnn_features, make_piecewise
 from experiments.training.features import ClipFeatures
@@ -89,10 +90,13 @@ def test_a_clip_in_pieces_is_the_clip_as_a_whole(settings, backbone, features, s
 @pytest.mark.parametrize("num_classes", [2, 3])
 def test_the_dense_layer_is_the_classifier(num_classes: int):
     features, truth = make_blobs(90, 6, centers=num_classes, cluster_std=9.0, random_state=4)
-    fitted = fit_baseline(logistic_candidates(), features[:50], truth[:50], features[50:], truth[50:], num_classes)
+    parts = features[:50], truth[:50], features[50:], truth[50:]
+    fitted = fit_baseline(balanced_candidates(), *parts, num_classes, unit_length=True)
     kernel, bias = fitted.dense_layer()
     assert kernel.shape == (6, num_classes) and abs(fitted.temperature - 1) > 0.001
-    exponents = np.exp(features @ kernel + bias)
+    vectors = (features - features[:50].mean(axis=0)) / features[:50].std(axis=0)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    exponents = np.exp(vectors @ kernel + bias)
     np.testing.assert_allclose(exponents / exponents.sum(axis=1, keepdims=True), fitted.probabilities(features))
 
 
@@ -113,11 +117,12 @@ def test_it_is_reported_and_exported(run, tmp_path: Path):
     assert "a classifier of its embedding is fitted" in page and "603 coefficients" in page
     assert "give other probabilities now" not in page
     classifier = load_classifier(run)
-    path = run.predictions()["path"].iloc[0]
+    row = clips_to_check(run).iloc[0]  # of the test split
+    path = row["path"]
     waveform = decode_crop(path, 16000, 0, 0.0)
     got = classifier.classify_track(tf.constant(waveform), tf.constant(16000))["probabilities"]
-    expected = run.predictions().filter(like="probability_").iloc[0]
-    np.testing.assert_allclose(got, expected.to_numpy(float), atol=1e-5)
+    expected = row.filter(like="probability_").to_numpy(float)
+    np.testing.assert_allclose(got, expected, atol=1e-5)
     assert classifier.crop_samples == 0 and describe_run(run, classifier.model)["network"] == "musicnn_logistic"
 
 
@@ -169,7 +174,7 @@ def test_a_cache_that_cannot_be_written_costs_only_the_cache(tmp_path: Path, cap
 def test_settings_are_the_networks_with_whole_clips_and_known_weights():
     settings = settings_for_model(Settings(model="musicnn_logistic"))
     assert (settings.frontend, settings.sample_rate_hz, settings.crop_seconds) == ("musicnn_mel", 16000, 0.0)
-    assert settings.pretrained_weights == "musicnn_msd"
+    assert settings.pretrained_weights == "musicnn_both"
     own = settings_for_model(Settings(model="musicnn_logistic", pretrained_weights="runs/a"), ["pretrained_weights"])
     assert own.pretrained_weights == "runs/a"
     assert settings_for_model(Settings(model="musicnn")).pretrained_weights == ""
