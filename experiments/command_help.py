@@ -23,7 +23,17 @@ _OWN = "This command's own"
 _RARE = "Rarely used"
 # The settings' flags by topic, in the order in which they are shown. Those that are named nowhere are rarely used.
 TOPICS: dict[str, tuple[str, ...]] = {
-    "Data": ("recipe", "dataset", "data_dir", "subset", "genres", "multi_label", "probe_csv"),
+    "Data": (
+        "recipe",
+        "dataset",
+        "data_dir",
+        "subset",
+        "genres",
+        "multi_label",
+        "probe_csv",
+        "exclude_csv",
+        "relabel_csv",
+    ),
     "Features": ("crop_seconds", "sample_rate_hz", "n_mels", "n_fft", "hop_length", "frontend", "scaling"),
     "Network": ("model", "pretrained_weights"),
     "Training": (

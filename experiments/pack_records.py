@@ -22,7 +22,10 @@ _NUM_SHARDS = define_number(
 _VERIFY = flags.DEFINE_bool("verify", False, "Pack nothing: check what is in --output_dir.")
 define_number("seed", 0, "Of the splits, where the data set gives none.", minimum=0, maximum=2**32 - 1)
 # What decides which clips are packed.
-_SOURCE = ("dataset", "data_dir", "subset", "genres", "keep_known_bad_clips", "multi_label", "probe_csv", "seed")
+_SOURCE = (
+    *("dataset", "data_dir", "subset", "genres", "keep_known_bad_clips", "multi_label", "probe_csv"),
+    *("exclude_csv", "relabel_csv", "seed"),
+)
 
 
 def main(argv: list[str]) -> None:

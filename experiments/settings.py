@@ -47,6 +47,18 @@ class Settings:
     probe_csv: str = setting(
         "", "data", "Leave out the clips that this file (from probe_audio) calls undecodable.", is_path=True
     )
+    exclude_csv: str = setting(
+        "",
+        "data",
+        "Leave out the clips that this file names in its column clip, such as the one that a page of audit_data saves.",
+        is_path=True,
+    )
+    relabel_csv: str = setting(
+        "",
+        "data",
+        "Give the clips that this file names in its column clip the label of its column likely_label, or else label.",
+        is_path=True,
+    )
     max_failure_rate: float = setting(
         0.01, "data", "Share of the files that may be undecodable before a run stops.", minimum=0, maximum=1
     )
@@ -310,12 +322,12 @@ FREE_FIELDS = frozenset(
     )
 )
 # What may also differ, because the run's description of its data says whether the clips are the same: where they lie, and
-# which file says which of them to leave out.
-_PLACES = frozenset(("data_dir", "probe_csv"))
+# which files say which of them to leave out or to label otherwise.
+_PLACES = frozenset(("data_dir", "probe_csv", "exclude_csv", "relabel_csv"))
 # What may grow, because it only says when to stop: what was done would have been done with the larger number too.
 GROWING_FIELDS = ("epochs", "early_stopping_patience")
 # What decides which clips are packed into records, so that a run on the records need not name it again.
-_SELECTION = ("subset", "genres", "keep_known_bad_clips", "probe_csv")
+_SELECTION = ("subset", "genres", "keep_known_bad_clips", "probe_csv", "exclude_csv", "relabel_csv")
 
 
 def require_one_label(settings: Settings, what: str) -> None:

@@ -70,13 +70,14 @@ ARROWS = {
     "experiments.runs": "console pretrained settings",
     "experiments.builders": "console pretrained runs settings",
     "experiments.exploration": "builders console figures runs settings",
+    "experiments.audit": "console runs",
     "experiments.prediction": "console figures settings",
     "experiments.evaluation": "builders console figures runs settings",
     "experiments.training": "builders console evaluation figures pretrained runs settings",
     "experiments.comparison": "builders console evaluation figures pretrained runs settings settings_flags training",
     "experiments.benchmark": "builders console evaluation figures runs settings training",
     "experiments.export": "prediction runs settings",
-    "experiments.reporting": "builders console evaluation figures prediction runs settings",
+    "experiments.reporting": "audit builders console evaluation figures prediction runs settings",
 }
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).glob("**/*.py"))
 

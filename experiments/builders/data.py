@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from experiments.console import progress
 from experiments.settings import Settings
 from pipeline.catalogs.catalog import SPLITS, Catalog, CatalogError, check_artists, check_splits, missing_files
+from pipeline.catalogs.corrections import exclude_clips, relabel_clips
 from pipeline.catalogs.duplicates import join_repeated_files, note_equal_files
 from pipeline.catalogs.probe import leave_out_undecodable
 from pipeline.catalogs.registry import load_source
@@ -16,7 +17,7 @@ from pipeline.failures import FailureLedger
 
 
 def load_catalog(settings: Settings, needs_splits: bool = True) -> Catalog:
-    """Loads the data set that the settings name; a missing demo set is made on the spot.
+    """Loads the data set that the settings name, corrected by their tables; a missing demo set is made on the spot.
 
     Args:
         settings: of the run.
@@ -30,7 +31,12 @@ def load_catalog(settings: Settings, needs_splits: bool = True) -> Catalog:
     values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
     name, data_dir = values.pop("dataset"), values.pop("data_dir")
     values["needs_splits"] = needs_splits
-    return load_source(name, data_dir, progress=lambda items, total: progress(items, total, f"{name} data"), **values)
+    catalog = load_source(
+        name, data_dir, progress=lambda items, total: progress(items, total, f"{name} data"), **values
+    )
+    if settings.relabel_csv:
+        catalog = relabel_clips(catalog, settings.relabel_csv)
+    return exclude_clips(catalog, settings.exclude_csv) if settings.exclude_csv else catalog
 
 
 def prepare(

@@ -169,8 +169,10 @@ def write_clips(tracks: pd.DataFrame, path: Path) -> None:
 
 
 def _on_table(settings: Settings, table: Path) -> Settings:
-    """The same settings on a table that `write_clips` has written."""
-    return dataclasses.replace(settings, dataset="csv", data_dir=str(table.absolute()), genres=())
+    """The same settings on a table that `write_clips` has written, of clips as they are after every correction."""
+    return dataclasses.replace(
+        settings, dataset="csv", data_dir=str(table.absolute()), genres=(), exclude_csv="", relabel_csv=""
+    )
 
 
 def run_trials(trials: Sequence[Trial]) -> dict[Trial, str]:

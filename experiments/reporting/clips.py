@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import mimetypes
-import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from urllib.parse import quote_from_bytes
 
 import numpy as np
 
 from experiments.figures import drawing
 from experiments.prediction.plots import OTHERS_COLOUR, Timeline, shown_classes, timeline
-from experiments.reporting.plots import data_uri, log_mel_uri, timeline_polygons
+from experiments.reporting.badges import Badge
+from experiments.reporting.plots import log_mel_uri, timeline_polygons
 from experiments.reporting.shown_clips import MultiLabelClip, ReportClip
-from pipeline.storage.clips import read_clip
 
 MOST_STEPS = 500  # of a timeline: more cannot be told apart on a page
 _MORE_BARS = 20  # beside those of the classes that the pictures tell apart
@@ -82,6 +79,7 @@ class ClipCard:
         pictures: None if it cannot be decoded, or they cannot be drawn.
         groups: the groups of clips, chosen by a button of the page, that this one is in, and its rank in each.
         errors: of a clip with several labels, what is wrong with each, the worst first; a few at most.
+        badges: what an audit found of it.
     """
 
     clip: ReportClip | MultiLabelClip
@@ -93,6 +91,7 @@ class ClipCard:
     pictures: Pictures | None
     groups: dict[str, float]
     errors: list[str]
+    badges: tuple[Badge, ...] = ()
 
 
 def clip_card(
@@ -185,13 +184,3 @@ def thinned(edges: np.ndarray, windows: np.ndarray, most: int = MOST_STEPS) -> t
     starts = np.arange(0, len(windows), group)
     sums = np.add.reduceat(windows, starts, axis=0)
     return np.append(edges[starts], edges[-1]), sums / np.diff(np.append(starts, len(windows)))[:, np.newaxis]
-
-
-def relative_url(path: str, folder: Path) -> str:
-    """Returns the address of a file from a page in `folder`, percent-encoded byte by byte: a name need not be text."""
-    return quote_from_bytes(os.fsencode(os.path.relpath(path, folder)), safe="/")
-
-
-def embedded_url(path: str) -> str:
-    """Returns a file's contents as its address."""
-    return data_uri(read_clip(path), mimetypes.guess_type(path)[0] or "audio/mpeg")

@@ -6,108 +6,67 @@ gathered that the templates show. Jinja2 escapes each of them where it is writte
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import datetime
-import hashlib
-import re
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
-from experiments import __version__
 from experiments.evaluation.confusion import confused_pairs, confusion_matrix
 from experiments.evaluation.metrics import calibration, shown_rows
 from experiments.evaluation.plots import MOST_CELLS
-from experiments.prediction.plots import as_time
-from experiments.reporting.clips import ClipCard, clip_card, embedded_url, relative_url
+from experiments.reporting.addresses import embedded_url, relative_url
+from experiments.reporting.badges import Badge, find_badges
+from experiments.reporting.clips import ClipCard, clip_card
 from experiments.reporting.data import ReportData, gather
 from experiments.reporting.errors import MOST_LABELS, label_errors, named
 from experiments.reporting.plots import curve_axes, reliability_axes, reliability_bins
+from experiments.reporting.rendering import render_page
 from experiments.runs.curves import learning_curves
+from pipeline.catalogs.corrections import file_key
 from pipeline.storage.atomic import write_text
 from pipeline.storage.clips import clip_size, find_record_span
 
-TEMPLATES = Path(__file__).resolve().parent / "templates"
 _MOST_ROWS = 200  # of a table: labels, or files that could not be decoded
 _EXTREMES = 5  # best and worst labels that are named
-# Half characters (from file names that are not UTF-8) and control characters, which HTML cannot hold.
-_NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def percent(share: float) -> str:
-    """Returns a share as text, such as 86.7 %."""
-    return f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
-
-
-def as_date(moment: datetime.datetime) -> str:
-    """Returns a day as text, such as 3 May 2026."""
-    return f"{moment.day} {moment:%B %Y}"
-
-
-def _as_text(value: object) -> object:
-    """Returns a value as characters that HTML can hold; a template's own markup stays as it is."""
-    return value if hasattr(value, "__html__") else _NOT_TEXT.sub("\ufffd", str(value))
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        finalize=_as_text,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    filters: dict[str, Callable[..., str]] = {
-        "percent": percent,
-        "whole_percent": lambda share: f"{share:.0%}",
-        "time": as_time,
-        "date": as_date,
-    }
-    environment.filters |= filters
-    return environment
-
-
-def render(data: ReportData, folder: Path, embed_audio: bool = False) -> str:
+def render(
+    data: ReportData,
+    folder: Path,
+    embed_audio: bool = False,
+    badges: Mapping[str, Sequence[Badge]] | None = None,
+) -> str:
     """Renders a report as HTML.
 
     Args:
         data: what to show.
         folder: where the page will lie; the audio is addressed from there.
         embed_audio: whether the page holds the misclassified clips' files instead.
+        badges: what an audit found of clips, as `find_badges` returns it.
     """
-    style, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     several = data.thresholds is not None
     parts = _several_labels(data) if several else _one_label(data)
     groups = {f"{kind}-{error.label}" for error in parts["errors"] for kind in ("given", "missed")} if several else None
     per_class, left_out = shown_rows(
         data.metrics["test"]["clip"]["per_class"], "average_precision" if several else "f1", _MOST_ROWS
     )
-    return (
-        _environment()
-        .get_template("report.html.jinja")
-        .render(
-            data=data,
-            all_settings=dataclasses.asdict(data.settings),
-            several=several,
-            per_class=per_class,
-            left_out=left_out,
-            most_failures=_MOST_ROWS,
-            named=named,
-            **parts,
-            curves=None if data.history is None else learning_curves(data.history.to_dict("records")),
-            curve_axes=curve_axes,
-            cards=_cards(data, folder, embed_audio, groups),
-            style=style,
-            script=script,
-            script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-            version=__version__,
-            today=datetime.datetime.now(),
-        )
+    return render_page(
+        "report.html.jinja",
+        ("report.css",),
+        "report.js",
+        data=data,
+        all_settings=dataclasses.asdict(data.settings),
+        several=several,
+        per_class=per_class,
+        left_out=left_out,
+        most_failures=_MOST_ROWS,
+        named=named,
+        **parts,
+        curves=None if data.history is None else learning_curves(data.history.to_dict("records")),
+        curve_axes=curve_axes,
+        cards=_cards(data, folder, embed_audio, groups, badges or {}),
     )
 
 
@@ -145,7 +104,13 @@ def _several_labels(data: ReportData) -> dict[str, Any]:
     }
 
 
-def _cards(data: ReportData, folder: Path, embed_audio: bool, groups: set[str] | None) -> list[ClipCard]:
+def _cards(
+    data: ReportData,
+    folder: Path,
+    embed_audio: bool,
+    groups: set[str] | None,
+    badges: Mapping[str, Sequence[Badge]],
+) -> list[ClipCard]:
     cards = []
     for clip in data.clips:
         url = ""
@@ -153,11 +118,18 @@ def _cards(data: ReportData, folder: Path, embed_audio: bool, groups: set[str] |
             # A clip in a record shard has no file of its own to point at.
             embedded = find_record_span(clip.path) is not None or (embed_audio and clip.misclassified)
             url = embedded_url(clip.path) if embedded else relative_url(clip.path, folder)
-        cards.append(clip_card(clip, data.labels, data.settings.crop_seconds, url, data.thresholds, groups))
+        card = clip_card(clip, data.labels, data.settings.crop_seconds, url, data.thresholds, groups)
+        cards.append(dataclasses.replace(card, badges=tuple(badges.get(file_key(clip.path), ()))))
     return cards
 
 
-def write_report(run_dir: Path, output: Path, embed_audio: bool = False, max_clips: int | None = None) -> str:
+def write_report(
+    run_dir: Path,
+    output: Path,
+    embed_audio: bool = False,
+    max_clips: int | None = None,
+    audit_csv: Path | None = None,
+) -> str:
     """Gathers a finished run's report and writes it.
 
     Args:
@@ -165,6 +137,7 @@ def write_report(run_dir: Path, output: Path, embed_audio: bool = False, max_cli
         output: the file that is written.
         embed_audio: whether the page holds the misclassified clips' files.
         max_clips: how many clips to show; None: all.
+        audit_csv: the table of an audit, whose findings the clips are to show; None: none.
 
     Returns:
         What was written, and how large it is, for the user.
@@ -174,16 +147,19 @@ def write_report(run_dir: Path, output: Path, embed_audio: bool = False, max_cli
     """
     if output.is_dir():
         raise ValueError(f"expected --output as a file to write, received the directory {output}; name a file in it")
+    badges = find_badges(audit_csv, output.parent) if audit_csv else {}
     data = gather(run_dir, max_clips)
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_text(output, render(data, output.parent, embed_audio))
+    write_text(output, render(data, output.parent, embed_audio, badges))
     wrong = [clip for clip in data.clips if clip.misclassified]
+    found = sum(file_key(clip.path) in badges for clip in data.clips)
     embedded_bytes = sum(clip_size(clip.path) for clip in wrong if not clip.problem)
     return "\n".join(
         [
             *(f"note: {note}" for note in data.notes),
             f"{len(wrong)} {'misclassified' if data.thresholds is None else 'with a wrong label'} of {len(data.clips)} test "
             "clips shown",
+            *([f"{found} of them have findings of {audit_csv}"] if audit_csv else []),
             f"written to {output}: {output.stat().st_size / 1e6:.1f} MB"
             + f", of which {embedded_bytes * 4 / 3e6:.1f} MB are embedded sound" * embed_audio,
         ]

@@ -9,6 +9,8 @@ import pandas as pd
 
 from pipeline.catalogs.catalog import COLUMNS, MAX_TEXT, CatalogError
 
+_NAMES_OF_FILES = ("path", "track_id", "clip", "partner")  # columns whose fields need not be text
+
 
 def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
     """Reads a CSV as text ("" where empty) and checks that it has the `needed` columns.
@@ -36,7 +38,7 @@ def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
             encoding="utf-8-sig",
             encoding_errors="surrogateescape",
         )
-        for column in (name for name in map(str, table) if name.strip().lower() not in ("path", "track_id")):
+        for column in (name for name in map(str, table) if name.strip().lower() not in _NAMES_OF_FILES):
             "\n".join((column, *table[column])).encode()  # text: raises UnicodeEncodeError otherwise
     except FileNotFoundError:
         raise CatalogError(f"expected a table at {path}, found nothing there; check the path") from None

@@ -24,10 +24,19 @@ pytestmark = pytest.mark.slow
 
 SCRIPTS = (
     *("train", "evaluate", "probe_audio", "make_demo_data", "export_saved_model", "predict", "benchmark_pipeline"),
-    *("compare_models", "explore_features", "report", "show_augmentation", "download_fma", "pack_records"),
+    *(
+        "audit_data",
+        "compare_models",
+        "explore_features",
+        "report",
+        "show_augmentation",
+        "download_fma",
+        "pack_records",
+    ),
     "data_service",
 )
 REQUIRED = {
+    "audit_data": ["--output_dir=out"],
     "export_saved_model": ["--export_dir=out"],
     "show_augmentation": ["--output_dir=out"],
     "download_fma": ["--data_dir=out"],
@@ -55,6 +64,7 @@ def test_help_explains_and_stray_arguments_are_refused(script: str):
         ("train", ["--batch_size=0"]),
         ("evaluate", ["--run_dir=/nowhere"]),
         ("probe_audio", ["--dataset=folders", "--data_dir=/nowhere"]),
+        ("audit_data", ["--output_dir=out", "--checks=labels,looks"]),
         ("make_demo_data", [f"--data_dir={ROOT}"]),
         ("export_saved_model", ["--run_dir=/nowhere", "--export_dir=/tmp/nowhere"]),
         ("predict", ["--saved_model=/nowhere", "song.mp3"]),
@@ -153,6 +163,7 @@ def test_readme_runs(small_fma, tmp_path: Path):
             few = [*small, *as_flags(clips=12, repeats=1, rounds=1, batch_size=4)]
             extra = {
                 "train": small,
+                "audit_data": as_flags(folds=2),
                 "compare_models": [*small, *as_flags(models="mfcc_logistic", seeds=0)],
                 "evaluate": tolerant,
                 "explore_features": as_flags(max_failure_rate=0.1),

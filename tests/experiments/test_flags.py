@@ -30,6 +30,7 @@ TEXTS = {
     "seeds",
     "sweep",
     "folds",
+    "checks",
     "weights",
     "base_url",
 }

@@ -10,6 +10,7 @@ from support.places import shared
 
 from experiments.builders.data import load_catalog
 from experiments.comparison.folds import ARTIST, check_output_dir, draw_folds, write_folds
+from experiments.comparison.trials import list_trials
 from experiments.settings import Settings
 
 
@@ -219,3 +220,14 @@ def test_real_music_has_three_artists_of_rock(tmp_path: Path, capsys):
     check_folds(tracks, [catalog.tracks["split"] for catalog in catalogs], tracks["artist"])
     for catalog in catalogs:  # each label is in validation too
         assert catalog.split("validation")["label"].nunique() == 3
+
+
+def test_corrections_are_in_the_tables_and_not_made_again(table: Path, tmp_path: Path):
+    tracks = load_catalog(Settings(dataset="csv", data_dir=str(table))).tracks
+    (tmp_path / "exclude.csv").write_text(f"clip\n{tracks['path'][0]}\n")
+    (tmp_path / "relabel.csv").write_text(f"clip,label\n{tracks['path'][1]},{tracks['label'][1]}\n")
+    corrections = {"exclude_csv": str(tmp_path / "exclude.csv"), "relabel_csv": str(tmp_path / "relabel.csv")}
+    settings = Settings(dataset="csv", data_dir=str(table), model="mfcc_logistic", **corrections)
+    tables = write_folds(settings, 4, 0, tmp_path / "out")
+    for trial in list_trials(settings, ["mfcc_logistic"], [0], tmp_path / "out", folds=tables):
+        assert tracks["path"][0] not in set(load_catalog(trial.settings).tracks["path"])

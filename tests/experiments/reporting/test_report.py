@@ -22,8 +22,9 @@ from support.small_run import SMALL_FEATURES
 from experiments.evaluation.evaluation import write_evaluation
 from experiments.evaluation.splits import SplitPredictions
 from experiments.reporting.data import gather
-from experiments.reporting.page import TEMPLATES, render, write_report
+from experiments.reporting.page import render, write_report
 from experiments.reporting.plots import log_mel_uri
+from experiments.reporting.rendering import TEMPLATES
 from experiments.runs.run import Run
 from pipeline.catalogs.catalog import Catalog
 from pipeline.decoding.soundfile_decoder import decode_crop, read_info

@@ -18,7 +18,7 @@ from support.audio import music, without_length_tag, write_mp3
 from support.tensorflow_io import DECODER_PARAMS, HAS_TENSORFLOW_IO, needs_tensorflow_io
 
 from experiments.builders.data import load_catalog, prepare
-from experiments.reporting.clips import embedded_url
+from experiments.reporting.addresses import embedded_url
 from experiments.runs.run import Run
 from experiments.settings import Settings
 from pipeline.catalogs import pack
