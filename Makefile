@@ -5,6 +5,7 @@ RUN := $(VENV)/bin/python
 DEMO_DATA := data/demo
 DEMO_RUN := runs/demo
 DEMO_EXPORT := exports/demo
+DEMO_AUDIT := audits/demo
 
 .PHONY: environment demo demo-distributed test test-fast test-onednn fuzz kill-test lint format typecheck benchmark lock clean
 
@@ -15,6 +16,9 @@ demo: environment
 	$(RUN) -m experiments.report --run_dir=$(DEMO_RUN)
 	$(RUN) -m experiments.export_saved_model --run_dir=$(DEMO_RUN) --export_dir=$(DEMO_EXPORT) --overwrite
 	$(RUN) -m experiments.predict --saved_model=$(DEMO_EXPORT) $(DEMO_DATA)/fma_small/010/010016.mp3
+	$(RUN) -m experiments.make_demo_data --data_dir=$(DEMO_DATA) --planted_dir=$(DEMO_DATA)_planted
+	$(RUN) -m experiments.audit_data --dataset=csv --data_dir=$(DEMO_DATA)_planted/clips.csv --model=mfcc_logistic --folds=3 \
+		--output_dir=$(DEMO_AUDIT)
 
 # A tf.data service of a dispatcher and two workers on this machine, and a trainer.
 demo-distributed: environment
@@ -68,7 +72,7 @@ lock:
 		--custom-compile-command "make lock" --upgrade -o requirements.lock
 
 clean:
-	rm -rf $(DEMO_DATA) $(DEMO_RUN) $(DEMO_RUN)_distributed $(DEMO_EXPORT) .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(DEMO_DATA) $(DEMO_DATA)_planted $(DEMO_AUDIT) $(DEMO_RUN) $(DEMO_RUN)_distributed $(DEMO_EXPORT) .pytest_cache .ruff_cache .mypy_cache
 
 # Sets $(VENV) up where it is not there, or is of a Python that does not fit, and says why. `make PYTHON=python3.12 …` takes
 # that Python; otherwise the one that is there, or the machine's first that fits.

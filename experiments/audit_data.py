@@ -10,7 +10,7 @@ each suspect beside its partner, or beside clips that are typical of its labels,
 and relabel.csv for training. Of a pair, `clip` is the one to leave out: that in training, where the other is not.
 
 Sound and copies take about 0.1 s of CPU a clip of 30 s. What a clip gave stays in --output_dir, so an interrupted audit
-goes on, and a later one decodes new clips alone. Labels take as many trainings as --folds, each on the other artists;
+goes on, and a later one decodes new clips alone. Labels take as many trainings as --folds, each on the other clips;
 --label_probabilities takes the predictions that you have instead. What is found are suspects: listen before you act.
 """
 
@@ -44,7 +44,14 @@ _BY_ARTIST = "artist"
 _FOLDS = flags.DEFINE_string(
     "folds",
     "6",
-    "Parts that the artists are divided into, each predicted by a model of the others; artist: each in turn.",
+    "Parts that the clips are divided into, each predicted by a model of the others; artist: each artist in turn.",
+)
+_FOLDS_BY = flags.DEFINE_enum(
+    "folds_by",
+    "clip",
+    ["clip", "artist"],
+    "clip: finds most of the labels that are wrong for single clips, as the artist's other clips speak up; artist: also finds an "
+    "artist whose clips are all wrong, and fewer of the others.",
 )
 _NUM_SEEDS = define_number(
     "num_seeds", 1, "Networks of each fold, with seeds from 0 on, whose opinions are averaged.", minimum=1, limit=100
@@ -97,8 +104,9 @@ def _predict_labels(settings: Settings, output_dir: Path) -> pd.DataFrame:
     if model == PRETRAINED_MODEL:  # each fold hears the same clips
         settings = dataclasses.replace(settings, cache_embeddings=True)
     output_dir.mkdir(parents=True, exist_ok=True)
+    by_artist = _BY_ARTIST in (_FOLDS_BY.value, _FOLDS.value)
     folds, seeds = _parse_folds(_FOLDS.value), range(_NUM_SEEDS.value)
-    return out_of_fold_predictions(settings, [model], list(seeds), folds, output_dir)
+    return out_of_fold_predictions(settings, [model], list(seeds), folds, output_dir, by_artist)
 
 
 def _parse_folds(text: str) -> int | str:

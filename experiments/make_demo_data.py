@@ -11,6 +11,11 @@ from experiments.flag_types import define_number, define_path
 from pipeline.demo.dataset import write_demo_data
 
 _DATA_DIR = define_path("data_dir", "data/demo", "Where to write it: a new folder.")
+_PLANTED_DIR = define_path(
+    "planted_dir",
+    None,
+    "Also write clips.csv here, the same clips for --dataset=csv with a wrong label and a copy of a clip planted: for audit_data.",
+)
 _SEED = define_number("seed", 0, "Seed of the music.", minimum=0, maximum=2**32 - 1)
 
 
@@ -20,6 +25,11 @@ def main(argv: list[str]) -> None:
         _DATA_DIR.value, _SEED.value, lambda items, total: console.progress(items, total, "demo clips")
     )
     print(f"synthetic demo data: {path} (see {path}/README.txt)")
+    if _PLANTED_DIR.value:
+        from pipeline.catalogs.demo import load_demo
+        from pipeline.demo.planted import plant_faults
+
+        print(f"with a wrong label and a copy planted: {plant_faults(load_demo(path).tracks, _PLANTED_DIR.value)}")
 
 
 if __name__ == "__main__":

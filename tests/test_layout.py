@@ -14,6 +14,7 @@ RESERVED = {
         "pipeline/decoding/soundfile_decoder.py",
         "pipeline/decoding/sound_files.py",
         "pipeline/demo/dataset.py",
+        "pipeline/demo/planted.py",
         "experiments/benchmark/limit.py",
         "experiments/benchmark/rivals",
     ),

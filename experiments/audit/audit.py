@@ -133,7 +133,7 @@ def _label_findings(labels: LabelAudit, tracks: pd.DataFrame) -> Iterator[Findin
             label=clip["label"],
             likely_label=clip["likely_label"],
             split=row["split"],
-            detail=f"labelled {clip['label']}; models that never heard its artist say {clip['likely_label']}",
+            detail=f"labelled {clip['label']}; models that were not trained on it say {clip['likely_label']}",
         )
 
 

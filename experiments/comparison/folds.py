@@ -35,7 +35,9 @@ _MOST_VALIDATION_PARTS = 6  # validation is at least this part of what is not te
 _MOST_NAMES = 10  # of a message
 
 
-def write_folds(settings: Settings, folds: int | str, seed: int, output_dir: Path) -> list[Path]:
+def write_folds(
+    settings: Settings, folds: int | str, seed: int, output_dir: Path, by_artist: bool = True
+) -> list[Path]:
     """Draws the folds of a data set, writes a table of each, and prints what there is.
 
     The tables are data sets of their own (dataset=csv), in `<output_dir>/folds/fold<f>.csv`. The splits that the data set
@@ -46,6 +48,8 @@ def write_folds(settings: Settings, folds: int | str, seed: int, output_dir: Pat
         folds: their number, or `ARTIST`.
         seed: of the draw.
         output_dir: of the comparison.
+        by_artist: whether all clips of an artist are in one fold; otherwise clips are drawn one by one, and the tables name no
+            artists.
 
     Returns:
         The path of each fold's table.
@@ -61,13 +65,15 @@ def write_folds(settings: Settings, folds: int | str, seed: int, output_dir: Pat
     if remote := [path for path in catalog.tracks["path"] if is_remote(path)]:
         raise CatalogError(f"expected clips on this machine for folds, found {remote[0]}; copy them here")
     tracks = _with_plain_names(catalog.tracks)
+    if not by_artist:
+        tracks = tracks.assign(artist="", album="")
     splits = draw_folds(tracks, folds, seed)
     drawn = [dataclasses.replace(catalog, tracks=tracks.assign(split=split)) for split in splits]
     _keep_to_earlier_folds(output_dir / _FOLDER / "folds.json", folds, seed, drawn)
     tables = [output_dir / _FOLDER / f"fold{fold}.csv" for fold in range(len(drawn))]
     for fold, table in zip(drawn, tables, strict=True):
         write_clips(fold.tracks, table)
-    print(_describe(catalog, tracks, len(drawn), seed))
+    print(_describe(catalog, tracks, len(drawn), seed, by_artist))
     print(f"the clips of each fold: {output_dir / 'folds'}", flush=True)
     return tables
 
@@ -246,20 +252,21 @@ def _keep_to_earlier_folds(path: Path, folds: int | str, seed: int, drawn: Seque
         )
 
 
-def _describe(catalog: Catalog, tracks: pd.DataFrame, folds: int, seed: int) -> str:
+def _describe(catalog: Catalog, tracks: pd.DataFrame, folds: int, seed: int, by_artist: bool) -> str:
     """Clips and artists of each label, and notes, as text for the terminal."""
     artists = artist_groups(tracks)
     width = max(len(label) for label in (*catalog.labels, "label"))
+    of_artists = f" of {artists.nunique()} artists, each in one fold" if by_artist else ""
     lines = [f"{'label':{width}}{'clips':>12}{'artists':>12}"]
     for label in catalog.labels:
         own = artists[tracks["label"] == label]
         lines.append(f"{label:{width}}{len(own):>12}{own.nunique():>12}")
     notes = [
         *catalog.notes,
-        f"cross-validation by artist: {folds} folds of {len(tracks)} clips of {artists.nunique()} artists, drawn by seed "
-        f"{seed}; splits of the data set do not count",
+        f"cross-validation: {folds} folds of {len(tracks)} clips{of_artists}, drawn by seed {seed}; splits of the data set do "
+        "not count",
     ]
-    if unknown := int((tracks["artist"] == "").sum()):
+    if by_artist and (unknown := int((tracks["artist"] == "").sum())):
         by_album = ", but those of one album together" * bool(
             ((tracks["artist"] == "") & (tracks["album"] != "")).any()
         )

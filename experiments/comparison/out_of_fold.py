@@ -19,9 +19,14 @@ _CLIP = ["track_id", "path", "label"]  # what names a clip in a fold's table and
 
 
 def out_of_fold_predictions(
-    settings: Settings, models: Sequence[str], seeds: Sequence[int], folds: int | str, output_dir: Path
+    settings: Settings,
+    models: Sequence[str],
+    seeds: Sequence[int],
+    folds: int | str,
+    output_dir: Path,
+    by_artist: bool = True,
 ) -> pd.DataFrame:
-    """Draws folds by artist, trains the models on each, and returns what they say of the test clips.
+    """Draws folds, trains the models on each, and returns what they say of the test clips.
 
     Takes as long as models · seeds · folds runs of experiments.train, each in a process of its own. It may be interrupted:
     the same call goes on, and finished runs are not trained again. One process at a time may use `output_dir`
@@ -33,6 +38,7 @@ def out_of_fold_predictions(
         seeds: of the networks; the folds are drawn by the first, which is that of the baselines too.
         folds: their number, or `folds.ARTIST` for each artist in turn.
         output_dir: where the folds' tables and the runs go.
+        by_artist: whether all clips of an artist are in one fold.
 
     Returns:
         The table that `pool_predictions` makes.
@@ -41,7 +47,7 @@ def out_of_fold_predictions(
         ValueError: the data set cannot be cut in such folds, `output_dir` belongs to others, or a run failed.
     """
     check_models(models)
-    tables = write_folds(settings, folds, seeds[0], output_dir)
+    tables = write_folds(settings, folds, seeds[0], output_dir, by_artist)
     trials = list_trials(settings, models, seeds, output_dir, folds=tables)
     if failed := run_trials(trials):
         trial, reason = next(iter(failed.items()))
