@@ -29,7 +29,7 @@ def main(argv: list[str]) -> None:
         from pipeline.catalogs.demo import load_demo
         from pipeline.demo.planted import plant_faults
 
-        print(f"with a wrong label and a copy planted: {plant_faults(load_demo(path).tracks, _PLANTED_DIR.value)}")
+        print(f"with a wrong label and a copy planted: {plant_faults(load_demo(str(path)).tracks, _PLANTED_DIR.value)}")
 
 
 if __name__ == "__main__":

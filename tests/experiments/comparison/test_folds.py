@@ -162,7 +162,7 @@ def test_tables_are_data_sets_of_their_own(table: Path, tmp_path: Path, capsys):
     groups = tracks["artist"].where(tracks["artist"] != "", tracks["path"])
     check_folds(tracks, [catalog.tracks["split"] for catalog in catalogs], groups)
     shown = capsys.readouterr().out
-    assert "4 folds of 30 clips of 12 artists, drawn by seed 0" in shown
+    assert "4 folds of 30 clips of 12 artists, each in one fold, drawn by seed 0" in shown
     assert "2 clips are of unknown artist; each counts as an artist of its own\n" in shown
     assert "1 rows name a file a second time" in shown
     assert [line.split()[-2:] for line in shown.splitlines() if line.startswith("Rock ")] == [["15", "5"]]
