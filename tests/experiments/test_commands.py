@@ -28,6 +28,7 @@ SCRIPTS = (
         "audit_data",
         "compare_models",
         "explore_features",
+        "fetch_weights",
         "report",
         "show_augmentation",
         "download_fma",
@@ -158,6 +159,8 @@ def test_readme_runs(small_fma, tmp_path: Path):
             script = words[2].removeprefix("experiments.")
             if script in ("make_demo_data", "download_fma"):  # which take longer than this test should
                 words = [*words[:3], *(word.replace("data/demo", "data/unused") for word in words[3:]), "--help"]
+            if script == "fetch_weights" or any("musicnn" in word for word in words):
+                words.append("--help")  # needs a network, or what it has fetched
             if script == "data_service" or any(word.startswith("--data_service=") for word in words):
                 words.append("--help")  # tests/pipeline/service/test_service.py runs servers
             few = [*small, *as_flags(clips=12, repeats=1, rounds=1, batch_size=4)]
