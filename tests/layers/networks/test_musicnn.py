@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.musicnn import KERNELS, NORMALIZED
 from support.places import ROOT
 
 from experiments.pretrained.cache import FETCHED, describe_weights, weights_folder
@@ -25,20 +26,6 @@ from pipeline.decoding import decode_crop
 # The machine's own cache, read before the tests are given an empty one.
 OWN_WEIGHTS = weights_folder()
 GOLDENS = ROOT / "tests" / "goldens"
-# What the checkpoints hold, as the original's code made it: the shapes of the kernels and the channels of the batch norms.
-KERNELS = {
-    "conv2d": (7, 38, 1, 204),
-    "conv2d_1": (7, 67, 1, 204),
-    "conv2d_2": (128, 1, 1, 51),
-    "conv2d_3": (64, 1, 1, 51),
-    "conv2d_4": (32, 1, 1, 51),
-    "conv2d_5": (7, 561, 1, 64),
-    "conv2d_6": (7, 64, 1, 64),
-    "conv2d_7": (7, 64, 1, 64),
-    "dense": (1506, 200),
-    "dense_1": (200, 50),
-}
-NORMALIZED = (1, 204, 204, 51, 51, 51, 64, 64, 64, 1506, 200)
 
 
 @pytest.fixture(params=FETCHED)
@@ -101,10 +88,10 @@ def test_layers_with_weights_are_those_of_the_checkpoints():
     for name, kernel in KERNELS.items():
         own = (kernel[0], kernel[1], kernel[3]) if name in ("conv2d_5", "conv2d_6", "conv2d_7") else kernel
         assert found.pop(name) == [own, kernel[-1:]]
-    for number, channels in enumerate(NORMALIZED):
-        assert found.pop("batch_normalization" + f"_{number}" * (number > 0)) == [(channels,)] * 4
+    for name, channels in NORMALIZED.items():
+        assert found.pop(name) == [(channels,)] * 4
     assert not found
-    weights = sum(int(np.prod(kernel)) + kernel[-1] for kernel in KERNELS.values()) + 4 * sum(NORMALIZED)
+    weights = sum(int(np.prod(kernel)) + kernel[-1] for kernel in KERNELS.values()) + 4 * sum(NORMALIZED.values())
     assert tagger.count_params() == weights
 
 
