@@ -155,7 +155,7 @@ def test_a_wrong_or_missing_file(made_wheel: Path, tmp_path: Path, folder: Path)
     digest = hashlib.sha256(made_wheel.read_bytes()).hexdigest()
     with pytest.raises(ValueError, match=f"SHA-256 f38a4890.*, received .*{made_wheel.name} with {digest}; download"):
         run_command(wheel=made_wheel)
-    with pytest.raises(ValueError, match="expected a wheel at .*none.whl, but it cannot be read: No such file"):
+    with pytest.raises(ValueError, match=r"expected a wheel at .*none.whl, but it cannot be read: No such file"):
         run_command(wheel=tmp_path / "none.whl")
     assert not folder.exists()
 
@@ -177,7 +177,7 @@ def test_what_is_not_fetched_is_one_sentence(folder: Path):
         weights_path("musicnn_mtt")
     assert str(folder) in str(caught.value)
     settings = settings_for_model(Settings(model="musicnn", pretrained_weights="musicnn_msd"))
-    with pytest.raises(ValueError, match="expected the weights musicnn_msd in .*, found none; fetch them by"):
+    with pytest.raises(ValueError, match=r"expected the weights musicnn_msd in .*, found none; fetch them by"):
         build_model(settings, 3)
     with pytest.raises(ValueError, match=r"expected --model=musicnn with .*musicnn_msd, received --model=musicnn_pair"):
         build_model(dataclasses.replace(settings, model="musicnn_pair"), 3)
