@@ -1,6 +1,6 @@
 """Fetches networks that others have trained on music, to start from instead of from nothing.
 
-    python -m experiments.fetch_weights
+    python -m experiments.fetch_weights --weights=musicnn_msd,musicnn_mtt
 
 Downloads the package musicnn from PyPI (29 MB, by pip, without what it depends on, and without running it), checks its
 SHA-256 and converts the checkpoints that it carries; takes ten seconds besides the download. They are kept below ~/.cache

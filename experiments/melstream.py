@@ -20,7 +20,7 @@ from experiments import __version__
 COMMANDS: dict[str, tuple[str, ...]] = {
     "Get music": ("make_demo_data", "download_fma", "probe_audio", "audit_data", "fetch_weights", "pack_records"),
     "Look at it": ("explore_features", "show_augmentation"),
-    "Train": ("train", "evaluate", "report", "compare_models"),
+    "Train": ("fetch_weights", "train", "evaluate", "report", "compare_models"),
     "Use the model": ("export_saved_model", "predict"),
     "Speed": ("benchmark_pipeline", "data_service", "demo_distributed"),
 }

@@ -9,7 +9,7 @@ A whole classifier, with the front end inside (networks: `layers.NETWORKS`; fron
     >>> model(np.zeros([2, 110250], np.float32)).shape  # two crops of 5 s at 22,050 Hz
     TensorShape([2, 3])
 
-A front end as the first layer of your own model (also `PcenMelSpectrogram`, `TrainableMelSpectrogram`, `Leaf`):
+A front end as the first layer of your own model (also `PcenMelSpectrogram`, `Leaf` and others):
     >>> model = keras.Sequential([
     ...     LogMelSpectrogram(sample_rate_hz=16000, n_fft=1024, hop_length=256, n_mels=64),
     ...     keras.layers.Conv2D(16, 3, activation="relu"),
@@ -45,6 +45,7 @@ __all__ = [
     "NETWORKS",
     "Leaf",
     "LogMelSpectrogram",
+    "MusicnnMelSpectrogram",
     "Pcen",
     "PcenMelSpectrogram",
     "SpecAugment",
@@ -54,8 +55,10 @@ __all__ = [
     "build_front_end",
     "load_backbone_weights",
     "load_model",
+    "load_musicnn_weights",
     "mfcc",
     "mixup",
+    "musicnn_tagger",
     "random_equalizer",
     "random_gain",
     "random_noise",

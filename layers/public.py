@@ -23,9 +23,11 @@ from layers.front_ends.leaf import Leaf
 from layers.front_ends.learnable_mel import PcenMelSpectrogram, TrainableMelSpectrogram
 from layers.front_ends.log_mel import LogMelSpectrogram
 from layers.front_ends.mfcc import mfcc, time_statistics
+from layers.front_ends.musicnn_mel import MusicnnMelSpectrogram
 from layers.front_ends.pcen import Pcen
 from layers.front_ends.registry import FRONT_ENDS, build_front_end
 from layers.networks.imagenet import load_backbone_weights
+from layers.networks.musicnn import load_musicnn_weights, musicnn_tagger
 from layers.networks.registry import NETWORKS
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ __all__ = [
     "NETWORKS",
     "Leaf",
     "LogMelSpectrogram",
+    "MusicnnMelSpectrogram",
     "Pcen",
     "PcenMelSpectrogram",
     "SpecAugment",
@@ -46,8 +49,10 @@ __all__ = [
     "build_front_end",
     "load_backbone_weights",
     "load_model",
+    "load_musicnn_weights",
     "mfcc",
     "mixup",
+    "musicnn_tagger",
     "random_equalizer",
     "random_gain",
     "random_noise",

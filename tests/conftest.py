@@ -1,6 +1,7 @@
 """Fixtures: real MP3s that the tests make themselves, and the shared real data where it is present."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from support.audio import music, write_mp3
@@ -20,6 +21,14 @@ use_own_keras_settings()  # before a test imports Keras
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20260901)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_fetched_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test depends on the pretrained weights that the machine has; subprocesses inherit this."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MELSTREAM_WEIGHTS", str(tmp_path_factory.mktemp("weights")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -35,9 +35,11 @@ LIBRARY = {
     "layers.front_ends.log_mel": ("LogMelSpectrogram",),
     "layers.front_ends.learnable_mel": ("TrainableMelSpectrogram", "PcenMelSpectrogram"),
     "layers.front_ends.leaf": ("Leaf",),
+    "layers.front_ends.musicnn_mel": ("MusicnnMelSpectrogram",),
     "layers.front_ends.pcen": ("Pcen",),
     "layers.front_ends.mfcc": ("mfcc",),
     "layers.augmentation.spec_augment": ("SpecAugment",),
+    "layers.networks.musicnn": ("load_musicnn_weights", "musicnn_tagger"),
 }
 
 
@@ -70,6 +72,7 @@ def names(tmp_path_factory: pytest.TempPathFactory, small_fma: Path) -> dict[str
         "csv_path": str(table),
         "records_dir": str(root / "records"),
         "model_path": str(root / "model.keras"),
+        "weights_path": str(root / "tagger.weights.h5"),
         "np": np,
         "tf": tf,
         "keras": keras,

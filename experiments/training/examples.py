@@ -50,7 +50,8 @@ def count_examples_only(layer: keras.layers.BatchNormalization) -> None:
 
     def moments_of_examples(inputs: tf.Tensor, mask: Any) -> tuple[tf.Tensor, tf.Tensor]:
         own, total = _step.counts
-        mean, variance = moments(inputs[:own], mask)
+        rows = tf.shape(inputs)[0] // tf.maximum(own, 1)  # of each example: musicnn cuts several windows
+        mean, variance = moments(inputs[: own * rows], mask)
         kept = (tf.cast(moment.value, mean.dtype) for moment in (layer.moving_mean, layer.moving_variance))
         return tuple(tf.where(total > 0, new, old) for new, old in zip((mean, variance), kept, strict=True))
 

@@ -18,7 +18,7 @@ _TAGS = 50
 
 
 def musicnn(features: keras.KerasTensor) -> keras.KerasTensor:
-    """musicnn: 787,811 parameters with a head for three classes, 787,000 of which others have trained.
+    """musicnn: 782,632 parameters with a head for three classes, 782,029 of which others have trained.
 
     Pons and Serra, "musicnn: pre-trained convolutional neural networks for music audio tagging", 2019, arXiv:1909.06654, after
     Pons et al., "End-to-end learning for music audio tagging at scale", 2018, arXiv:1711.02520: filters as tall as timbres
@@ -31,12 +31,15 @@ def musicnn(features: keras.KerasTensor) -> keras.KerasTensor:
 
     Returns:
         Embedding [batch, 200].
+
+    Raises:
+        ValueError: the image has another number of bands.
     """
     return _embed(features, [BACKBONE])
 
 
 def musicnn_pair(features: keras.KerasTensor) -> keras.KerasTensor:
-    """Two of `musicnn` side by side: 1,577,423 parameters with a head for three classes.
+    """Two of `musicnn` side by side: 1,565,261 parameters with a head for three classes.
 
     One for weights of each of the data sets that its authors have trained it on, which know different things.
 
@@ -45,11 +48,19 @@ def musicnn_pair(features: keras.KerasTensor) -> keras.KerasTensor:
 
     Returns:
         Embedding [batch, 400].
+
+    Raises:
+        ValueError: the image has another number of bands.
     """
     return _embed(features, [f"{BACKBONE}_{number}" for number in range(2)])
 
 
 def _embed(features: keras.KerasTensor, backbones: Sequence[str]) -> keras.KerasTensor:
+    if features.shape[2] != _BANDS:
+        raise ValueError(
+            f"expected an image of {_BANDS} bands for musicnn, received {features.shape[2]}; use the front end musicnn_mel "
+            "with its own settings"
+        )
     windows = CutWindows(WINDOW_FRAMES, name="cut_windows")(features)  # [batch * windows, frames, 96, 1]
     embeddings = [musicnn_backbone(name)(windows) for name in backbones]  # each [batch * windows, 200]
     joined = keras.layers.Concatenate()(embeddings) if len(embeddings) > 1 else embeddings[0]
@@ -87,6 +98,12 @@ def musicnn_tagger() -> keras.Model:
     """Builds musicnn as its authors trained it, from images [batch, frames, 96, 1] to the probabilities of 50 tags.
 
     They are the means over windows of 187 frames; the weights are nobody's until they are loaded.
+
+    Example:
+        >>> from layers import MusicnnMelSpectrogram, musicnn_tagger
+        >>> tagger = musicnn_tagger()  # then tagger.load_weights(…), with what experiments.fetch_weights has fetched
+        >>> tagger(MusicnnMelSpectrogram()(np.zeros([2, 160000], np.float32))).shape  # two clips of 10 s at 16 kHz
+        TensorShape([2, 50])
     """
     image = keras.Input((None, _BANDS, 1), name="image")
     units = musicnn_backbone()(CutWindows(WINDOW_FRAMES)(image))  # [batch * windows, 200]
@@ -103,6 +120,12 @@ def load_musicnn_weights(model: keras.Model, paths: Sequence[str | Path]) -> Non
 
     Raises:
         ValueError: the model has not so many backbones, or a file is missing or does not fit.
+
+    Example:
+        >>> from layers import MusicnnMelSpectrogram, build_audio_classifier, load_musicnn_weights, musicnn_tagger
+        >>> musicnn_tagger().save_weights(weights_path)  # or what experiments.fetch_weights has fetched
+        >>> model = build_audio_classifier("musicnn", num_classes=3, front_end=MusicnnMelSpectrogram())
+        >>> load_musicnn_weights(model, [weights_path])
     """
     backbones = [layer for layer in model.layers if layer.name.startswith(BACKBONE)]
     if len(backbones) != len(paths):

@@ -16,7 +16,7 @@ SETTINGS = Settings(
     ("model", "expected"),
     [
         ("musicnn", ("musicnn_msd", "all", False, 96, 16000, 3.0)),
-        ("musicnn_logistic", ("musicnn_msd", "none", True, 96, 16000, 0.0)),
+        ("musicnn_logistic", ("musicnn_msd", "none", True, 96, 16000, 3.0)),
         ("cnn2d_bn", ("", "none", False, 64, 22050, 5.0)),
         ("mfcc_svm", ("", "none", False, 64, 22050, 5.0)),
     ],

@@ -273,3 +273,9 @@ def test_moments_are_those_of_examples(rng):
         layer(padded, training=True)
     np.testing.assert_allclose(layer.moving_mean, inputs.mean(axis=(0, 1)), atol=1e-6)
     np.testing.assert_allclose(layer.moving_variance, inputs.var(axis=(0, 1)), atol=1e-5)
+    windows = rng.standard_normal((10, 7, 3)).astype(
+        np.float32
+    )  # two of each example, as of a network that cuts windows
+    with examples_of_step(tf.constant(5), tf.constant(5.0)):
+        layer(windows, training=True)
+    np.testing.assert_allclose(layer.moving_mean, windows.mean(axis=(0, 1)), atol=1e-6)
