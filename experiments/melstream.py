@@ -18,7 +18,7 @@ from experiments import __version__
 
 # In the order in which a user meets them.
 COMMANDS: dict[str, tuple[str, ...]] = {
-    "Get music": ("make_demo_data", "download_fma", "probe_audio", "audit_data", "fetch_weights", "pack_records"),
+    "Get music": ("make_demo_data", "download_fma", "probe_audio", "audit_data", "pack_records"),
     "Look at it": ("explore_features", "show_augmentation"),
     "Train": ("fetch_weights", "train", "evaluate", "report", "compare_models"),
     "Use the model": ("export_saved_model", "predict"),
