@@ -330,11 +330,15 @@ def copy_of(run_dir: Path, place: Path) -> Path:
         ("metrics.json", "{}", r"expected the test scores of a finished run"),
         (
             "predictions.csv",
-            "path,predicted,probability_a\n/gone.mp3,a,1\n",
+            "path,split,predicted,probability_a\n/gone.mp3,test,a,1\n",
             r"found none of 1, such as /gone\.mp3; run from the directory",
         ),
         pytest.param(
-            *("predictions.csv", "path,predicted,probability_a\n{clip}.wav,a,1\n", r"expected MP3 clips .* found none"),
+            *(
+                "predictions.csv",
+                "path,split,predicted,probability_a\n{clip}.wav,test,a,1\n",
+                r"expected MP3 clips .* found none",
+            ),
             marks=needs_tensorflow_io,
         ),
     ],
