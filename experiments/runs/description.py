@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from experiments import __version__
-from experiments.pretrained.cache import PRETRAINED, describe_weights
+from experiments.pretrained.cache import FETCHED, PRETRAINED, describe_weights, is_fetched
 from experiments.runs.run import Run
 from layers.front_ends.registry import find_front_end
 from pipeline.catalogs.registry import SOURCES
@@ -69,8 +69,19 @@ def describe_run(run: Run, model: keras.Model) -> dict[str, Any]:
 def _describe_pretrained(name: str) -> list[dict[str, Any]]:
     """What is known of the weights that a run started from; nothing: it started from nothing."""
     if name in PRETRAINED:
-        return [describe_weights(part) for part in PRETRAINED[name][1]]
+        return [describe_weights(part) for part in PRETRAINED[name][1]] if is_fetched(name) else [_from_registry(name)]
     return [{"name": name}] if name else []
+
+
+def _from_registry(name: str) -> dict[str, Any]:
+    """What is known of weights that are not on this machine."""
+    parts = [FETCHED[part] for part in PRETRAINED[name][1]]
+    return {
+        "name": name,
+        "package": f"{parts[0].package} {parts[0].version}",
+        "trained_on": "; ".join(part.trained_on for part in parts),
+        "citation": parts[0].citation,
+    }
 
 
 def weights_sha256(model: keras.Model) -> str:

@@ -149,7 +149,8 @@ def choose_by_artist(
             for rows in held_out
         ]
         if values:
-            loss, temperature = _calibrate(np.concatenate(values), truth[np.concatenate(held_out)])
+            held = truth[np.concatenate(held_out)]
+            loss, temperature = _calibrate(np.concatenate(values), held, doubt=1 / (len(held) + 2))
         else:  # nothing to choose by: the strongest regularisation, which errs least
             loss, temperature = 0.0, 1.0
         fitted.append((loss, temperature, pipeline))
@@ -166,12 +167,18 @@ def _check_all_present(truth: np.ndarray, num_classes: int) -> None:
         )
 
 
-def _calibrate(values: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """Returns the lowest cross-entropy of decision values [clips, classes] over a temperature, and that temperature."""
+def _calibrate(values: np.ndarray, truth: np.ndarray, doubt: float = 0.0) -> tuple[float, float]:
+    """Returns the lowest cross-entropy of decision values [clips, classes] over a temperature, and that temperature.
+
+    `doubt` is the share of each label that the others have (J. Platt, "Probabilistic outputs for support vector machines", 1999):
+    otherwise few clips that are all right would ask for certainty.
+    """
 
     def loss(log_temperature: float) -> float:
         log_probabilities = log_softmax(values / np.exp(log_temperature), axis=1)
-        return -log_probabilities[np.arange(len(values)), truth].mean()
+        right = log_probabilities[np.arange(len(values)), truth]
+        others = (log_probabilities.sum(axis=1) - right) / (values.shape[1] - 1)
+        return -((1 - doubt) * right + doubt * others).mean()
 
     best = minimize_scalar(loss, bounds=(-5.0, 5.0), method="bounded")
     return best.fun, float(np.exp(best.x))

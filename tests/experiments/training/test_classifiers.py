@@ -39,8 +39,11 @@ def choose_slowly(
             decisions = pipeline.decision_function(features[held_out])
             values.append(decisions if decisions.ndim == 2 else np.stack([0 * decisions, decisions], axis=1))
             named.append(truth[held_out])
-        right = np.arange(len(np.concatenate(named))), np.concatenate(named)
-        losses = [-log_softmax(np.concatenate(values) / one, axis=1)[right].mean() for one in TEMPERATURES]
+        doubt = 1 / (len(np.concatenate(named)) + 2)
+        labels = len(set(truth))
+        targets = np.full((labels, labels), doubt / (labels - 1)) + (1 - doubt - doubt / (labels - 1)) * np.eye(labels)
+        wanted, logits = targets[np.concatenate(named)], np.concatenate(values)
+        losses = [-(wanted * log_softmax(logits / one, axis=1)).sum(axis=1).mean() for one in TEMPERATURES]
         results.append((min(losses), candidate.C, TEMPERATURES[np.argmin(losses)]))
     loss, c, temperature = min(results)
     return c, loss, temperature
@@ -78,6 +81,13 @@ def test_the_candidate_of_the_lowest_loss_on_artists_held_out(artists_of_label: 
     np.testing.assert_allclose(
         fitted.pipeline.predict_proba(features), again.fit(features, truth).predict_proba(features), atol=1e-6
     )
+
+
+def test_few_clips_that_are_all_right_do_not_make_it_certain():
+    truth = np.repeat([0, 1], 8)
+    features = np.stack([truth * 2.0 - 1, np.ones(16)], axis=1) + np.random.default_rng(0).normal(0, 1e-3, (16, 2))
+    fitted = choose_by_artist(CANDIDATES, features, truth, np.arange(16), 2)
+    assert 0.8 < fitted.probabilities(features)[np.arange(16), truth].min() < 0.995
 
 
 def test_the_choice_is_another_than_by_clips():
