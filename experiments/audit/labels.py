@@ -93,7 +93,7 @@ def audit_labels(tracks: pd.DataFrame, labels: Sequence[str], predictions: pd.Da
         probabilities.min() >= 0 and np.allclose(probabilities.sum(axis=1), 1, atol=1e-3)
     ):  # also where one is no number
         raise ValueError("expected probabilities that add up to 1 for each clip, found others; mend the table")
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
     truth = pd.Index(labels).get_indexer(pd.Index(known["label"]))
     counts = np.bincount(truth, minlength=len(labels))
     if counts.min() < _LEAST_CLIPS or len(labels) < 2:
