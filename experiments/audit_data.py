@@ -10,7 +10,7 @@ each suspect beside its partner, or beside clips that are typical of its labels,
 and relabel.csv for training. Of a pair, `clip` is the one to leave out: that in training, where the other is not.
 
 Sound and copies take about 0.1 s of CPU a clip of 30 s. What a clip gave stays in --output_dir, so an interrupted audit
-goes on, and a later one decodes new clips alone. Labels take as many trainings as --folds, each on the other clips;
+goes on, and a later one decodes new clips alone. Labels, which are judged anew when clips or labels change, take as many trainings as --folds, each on the other clips;
 --label_probabilities takes the predictions that you have instead. What is found are suspects: listen before you act.
 """
 
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from experiments import console, settings_flags
+from experiments.comparison.fold_number import ARTIST, parse_folds
 from experiments.flag_types import define_number, define_path
 from experiments.pretrained.cache import is_fetched
 from experiments.settings import Settings, require_one_label
@@ -30,6 +31,8 @@ from pipeline.storage.folder_lock import locked_folder
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from pipeline.catalogs.catalog import Catalog
 
 settings_flags.define_flags("data")
 _OUTPUT_DIR = define_path("output_dir", None, "Where to write.", required=True)
@@ -40,7 +43,6 @@ _MODEL = flags.DEFINE_string(
     "Network or baseline whose opinion of the labels counts, by name. Default: musicnn_logistic, if fetch_weights has fetched "
     "its weights, which finds twice as many wrong labels; otherwise mfcc_logistic.",
 )
-_BY_ARTIST = "artist"
 _FOLDS = flags.DEFINE_string(
     "folds",
     "6",
@@ -73,48 +75,47 @@ def main(argv: list[str]) -> None:
     checks = check_names([name.strip() for name in _CHECKS.value])
     if "labels" in checks:
         require_one_label(settings, "an audit of the labels")
-        _parse_folds(_FOLDS.value)  # before anything is loaded
+        parse_folds(_FOLDS.value)  # before anything is loaded
     output_dir = Path(_OUTPUT_DIR.value)
     catalog = load_catalog(settings, needs_splits=False)
     for note in catalog.notes:
         print(f"note: {note}")
     output_dir.mkdir(parents=True, exist_ok=True)
     with locked_folder(output_dir, "audit", "let it end, or choose another --output_dir"):
-        predictions = _predict_labels(settings, output_dir / "labels") if "labels" in checks else None
+        predictions = _predict_labels(settings, catalog, output_dir / "labels") if "labels" in checks else None
         audit = run_audit(catalog, output_dir, checks, predictions)
         page = write_audit_page(audit, output_dir)
     print(format_audit(audit))
     print(f"written to {output_dir}; listen and choose in {page}")
 
 
-def _predict_labels(settings: Settings, output_dir: Path) -> pd.DataFrame:
-    """Returns what models say of clips whose artists they never heard, as a table that `audit_labels` takes."""
+def _predict_labels(settings: Settings, catalog: Catalog, output_dir: Path) -> pd.DataFrame:
+    """Returns what models say of clips that they were not trained on, as a table that `audit_labels` takes."""
     if _LABEL_PROBABILITIES.value:
         from experiments.audit.labels import read_probabilities
 
         return read_probabilities(Path(_LABEL_PROBABILITIES.value))
-    from experiments.builders.default_model import PRETRAINED_MODEL, PRETRAINED_WEIGHTS
+    from experiments.builders.default_model import PRETRAINED_MODEL
+    from experiments.builders.model_settings import BASELINE_WEIGHTS
     from experiments.comparison.out_of_fold import out_of_fold_predictions
+    from experiments.runs.identity import data_identity
+    from experiments.training.embedding_cache import default_root
 
     model = _MODEL.value
     if not model:
-        model = PRETRAINED_MODEL if is_fetched(PRETRAINED_WEIGHTS) else "mfcc_logistic"
+        model = PRETRAINED_MODEL if is_fetched(BASELINE_WEIGHTS) else "mfcc_logistic"
         hint = "" if model == PRETRAINED_MODEL else "; python -m experiments.fetch_weights fetches a better one"
         print(f"labels are judged by {model}{hint}")
     if model == PRETRAINED_MODEL:  # each fold hears the same clips
         settings = dataclasses.replace(settings, cache_embeddings=True)
+        print(f"its embeddings of the clips are kept in {default_root()}, which may be removed")
+    by_artist = ARTIST in (_FOLDS_BY.value, _FOLDS.value)
+    folds, seeds = parse_folds(_FOLDS.value), range(_NUM_SEEDS.value)
+    # Other clips, labels or folds have a folder of their own: an audit after corrections trains anew.
+    drawn = f"{data_identity(catalog)['sha256'][:12]}-{folds}-by-{'artist' if by_artist else 'clip'}"
+    output_dir = output_dir / drawn
     output_dir.mkdir(parents=True, exist_ok=True)
-    by_artist = _BY_ARTIST in (_FOLDS_BY.value, _FOLDS.value)
-    folds, seeds = _parse_folds(_FOLDS.value), range(_NUM_SEEDS.value)
     return out_of_fold_predictions(settings, [model], list(seeds), folds, output_dir, by_artist)
-
-
-def _parse_folds(text: str) -> int | str:
-    if text == _BY_ARTIST:
-        return text
-    if not (text.isascii() and text.isdigit() and 2 <= int(text) <= 100):
-        raise ValueError(f"expected --folds as a whole number from 2 to 100, or {_BY_ARTIST}, received {text!r}")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from typing import Any
 from absl import flags
 
 from experiments import console, settings_flags
+from experiments.comparison.fold_number import parse_folds
 from experiments.flag_types import define_path
 from experiments.settings import fields
 from pipeline.storage.folder_lock import locked_folder
@@ -56,7 +57,7 @@ def main(argv: list[str]) -> None:
         if flags.FLAGS[name].present:
             raise ValueError(f"expected --{instead}, received --{name}; a comparison has several")
     sweep = _parse_sweep(_SWEEP.value) if _SWEEP.value else None
-    number = _parse_folds(_FOLDS.value) if _FOLDS.value else None
+    number = parse_folds(_FOLDS.value) if _FOLDS.value else None
     import tensorflow as tf
 
     from experiments.comparison import comparison, folds, trials
@@ -73,7 +74,9 @@ def main(argv: list[str]) -> None:
             settings, tables = trials.fix_splits(settings, seeds, output_dir), []
         else:
             tables = folds.write_folds(settings, number, seeds[0], output_dir)
-        every = trials.list_trials(settings, models, seeds, output_dir, sweep, tables)
+        # Other features are those of the models that can have them.
+        given = [name for name in settings_flags.given(flags.FLAGS) if name == "crop_seconds"]
+        every = trials.list_trials(settings, models, seeds, output_dir, sweep, tables, given)
         failed = trials.run_trials(every)
         table = comparison.write_comparison(every, failed, output_dir)
     print(comparison.format_comparison(table))
@@ -93,14 +96,6 @@ def _parse_seeds(values: list[str]) -> list[int]:
             f"expected --seeds as different whole numbers from 0 to 2^32 - 1, received {','.join(values)!r}"
         )
     return seeds
-
-
-def _parse_folds(text: str) -> int | str:
-    if text == "artist":
-        return text
-    if not text.isascii() or not text.isdigit() or not 2 <= int(text) <= 100:
-        raise ValueError(f"expected --folds as a whole number from 2 to 100, or artist, received {text!r}")
-    return int(text)
 
 
 def _parse_sweep(text: str) -> tuple[str, list[Any]]:

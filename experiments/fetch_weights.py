@@ -3,8 +3,8 @@
     python -m experiments.fetch_weights --weights=musicnn_msd,musicnn_mtt
 
 Downloads the package musicnn from PyPI (29 MB, by pip, without what it depends on, and without running it), checks its
-SHA-256 and converts the checkpoints that it carries; takes ten seconds besides the download. They are kept below ~/.cache
-(or $XDG_CACHE_HOME), where training finds them by name:
+SHA-256 and converts the checkpoints that it carries; takes ten seconds besides the download. They are kept in $MELSTREAM_WEIGHTS,
+or else below $XDG_CACHE_HOME or ~/.cache, where training finds them by name:
 
     python -m experiments.train --dataset=folders --data_dir=/data/music --model=musicnn_logistic --output_dir=runs/mine
 

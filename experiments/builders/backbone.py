@@ -41,6 +41,23 @@ def find_own_model(path: str | Path) -> Path | None:
     return path if names >= _OWN_LAYERS else None
 
 
+def own_model_name(path: Path) -> str:
+    """Returns the network of a model of ours, without loading it.
+
+    Args:
+        path: from `find_own_model`.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    file = path / "model.keras" if path.is_dir() else path
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return str(json.loads(archive.read("config.json"))["config"]["name"])
+    except (OSError, zipfile.BadZipFile, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"expected a Keras model at {file}, but it cannot be read: {error}") from error
+
+
 def load_own_backbone(model: keras.Model, path: Path, sample_rate_hz: int) -> None:
     """Copies all weights but those of the last dense layer from a model of ours into another one.
 

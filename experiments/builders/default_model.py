@@ -7,14 +7,13 @@ import os
 from collections.abc import Collection
 
 from experiments.builders.data import load_catalog
-from experiments.builders.model_settings import settings_for_model
+from experiments.builders.model_settings import BASELINE_WEIGHTS, settings_for_model
 from experiments.pretrained.cache import is_fetched
 from experiments.settings import Settings, fields
 
 # The largest set on which both were compared has 451 clips; from so many on nothing is known.
 FEW_CLIPS = 1000
 PRETRAINED_MODEL = "musicnn_logistic"
-PRETRAINED_WEIGHTS = "musicnn_both"
 _NEUTRAL = {"seed", "cache_embeddings", "class_balance"}  # settings of features and training that fit every model
 
 
@@ -42,7 +41,7 @@ def choose_model(settings: Settings, given: Collection[str]) -> tuple[Settings, 
         return settings, ""
     asked = sorted(set(given) & (set(fields("features", "training")) - _NEUTRAL))
     found = f"note: {clips} training clips are few for a network from scratch, --model={settings.model}; "
-    if not is_fetched(PRETRAINED_WEIGHTS):
+    if not is_fetched(BASELINE_WEIGHTS):
         return settings, (
             f"{found}one that others have trained on music scores far better (README.md, Few clips): python -m "
             f"experiments.fetch_weights, then --model={PRETRAINED_MODEL}"

@@ -10,7 +10,7 @@ from experiments.settings import Settings, fields
 from layers.front_ends.registry import FRONT_ENDS
 from layers.networks.registry import NETWORKS
 
-_BASELINE_WEIGHTS = "musicnn_both"
+BASELINE_WEIGHTS = "musicnn_both"  # of a baseline on a network's embedding, where none are named
 
 
 def settings_for_model(settings: Settings, given: Collection[str] = ()) -> Settings:
@@ -28,8 +28,8 @@ def settings_for_model(settings: Settings, given: Collection[str] = ()) -> Setti
     Raises:
         ValueError: a setting that is given contradicts the model.
     """
-    name = settings.model.removesuffix("_logistic")
-    network = NETWORKS.get(name)
+    network_name = settings.model.removesuffix("_logistic")
+    network = NETWORKS.get(network_name)
     if network is None or not network.front_end:
         return settings
     arguments = inspect.signature(FRONT_ENDS[network.front_end].__init__).parameters
@@ -44,6 +44,6 @@ def settings_for_model(settings: Settings, given: Collection[str] = ()) -> Setti
             )
     if network.crop_seconds is not None and "crop_seconds" not in given:
         needed["crop_seconds"] = network.crop_seconds
-    if settings.model != name and not settings.pretrained_weights:
-        needed["pretrained_weights"] = _BASELINE_WEIGHTS
+    if settings.model != network_name and not settings.pretrained_weights:
+        needed["pretrained_weights"] = BASELINE_WEIGHTS
     return dataclasses.replace(settings, **needed)

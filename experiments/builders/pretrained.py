@@ -32,6 +32,7 @@ def load_pretrained(model: keras.Model, settings: Settings) -> None:
         load_musicnn_weights(model, weights_paths(name))
     elif own := find_own_model(name):
         load_own_backbone(model, own, settings.sample_rate_hz)
+        print(f"note: begins with {own}: scores of clips or artists that it was trained on would be too good")
     elif has_application_weights(model):
         load_backbone_weights(model, name)
     else:

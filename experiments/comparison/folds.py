@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.builders.data import load_checked
+from experiments.comparison.fold_number import ARTIST, MOST_FOLDS
 from experiments.comparison.trials import write_clips
 from experiments.console import progress
 from experiments.runs.identity import data_identity, same_data
@@ -28,8 +29,6 @@ from pipeline.storage.atomic import write_text
 from pipeline.storage.files import is_remote
 
 _FOLDER = "folds"  # of the output directory
-ARTIST = "artist"  # instead of a number of folds: each artist is a fold
-MOST_FOLDS = 100  # of a number of folds
 _MOST_ARTISTS = 1000  # of folds that are an artist each
 _MOST_VALIDATION_PARTS = 6  # validation is at least this part of what is not test
 _MOST_NAMES = 10  # of a message
@@ -166,6 +165,11 @@ def _test_folds(artists: pd.Series, labels: pd.Series, folds: int | str, seed: i
 def _check_artists(artists: pd.Series, labels: pd.Series) -> None:
     counts = artists.groupby(labels).nunique()
     if alone := list(counts.index[counts < 2]):
+        if not artists.str.startswith("artist ").any():  # clips are drawn one by one
+            raise CatalogError(
+                f"expected at least two clips for every label, found one for {_names(alone)}: a model that has not heard it "
+                "cannot know the label; add clips, or leave the label out of --genres"
+            )
         artist = artists[labels == alone[0]].iloc[0].removeprefix("artist ")
         raise CatalogError(
             f"expected at least two artists for every label, found one for {_names(alone)} (such as {artist!r}): a model "

@@ -1,4 +1,4 @@
-"""What models say of every clip without having heard its artist: the test predictions of all folds in one table."""
+"""What models say of every clip without having been trained on it: the test predictions of all folds in one table."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def out_of_fold_predictions(
         settings: of every run; `model` and `seed` are replaced.
         models: names of networks and baselines.
         seeds: of the networks; the folds are drawn by the first, which is that of the baselines too.
-        folds: their number, or `folds.ARTIST` for each artist in turn.
+        folds: their number, or `fold_number.ARTIST` for each artist in turn.
         output_dir: where the folds' tables and the runs go.
         by_artist: whether all clips of an artist are in one fold.
 

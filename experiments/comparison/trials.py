@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from experiments.builders.backbone import find_own_model, own_model_name
 from experiments.builders.data import load_catalog, prepare
 from experiments.builders.model_settings import settings_for_model
 from experiments.pretrained.cache import PRETRAINED
@@ -88,9 +89,13 @@ def settings_of_model(settings: Settings, model: str, fixed: Sequence[str] = ())
     """
     baseline = BASELINES.get(model)
     networks = (model,) if baseline is None else baseline.networks
-    weights = settings.pretrained_weights
+    weights, wanted = settings.pretrained_weights, ""
+    if weights in PRETRAINED:
+        wanted = PRETRAINED[weights][0]
+    elif weights and (own := find_own_model(weights)):
+        wanted = own_model_name(own)
     changes: dict[str, Any] = {"model": model}
-    if not networks or (weights in PRETRAINED and PRETRAINED[weights][0] not in networks):
+    if not networks or (wanted and wanted not in networks):
         changes |= {"pretrained_weights": "", "freeze": "none", "backbone_learning_rate": None}
     if baseline is not None:
         changes |= {"freeze": "none", "backbone_learning_rate": None}
@@ -106,6 +111,7 @@ def list_trials(
     output_dir: Path,
     sweep: tuple[str, Sequence[Any]] | None = None,
     folds: Sequence[Path] = (),
+    given: Sequence[str] = (),
 ) -> list[Trial]:
     """Lists the trials in the order of training: by model, by swept value, by seed, then by fold.
 
@@ -117,12 +123,21 @@ def list_trials(
         seeds: of the networks.
         output_dir: of the comparison.
         sweep: a setting's name and the values that each model is trained with.
+        given: names of settings that no model may replace.
         folds: the table of each fold, as `folds.write_folds` writes them, which take the place of the data set.
     """
     name, values = sweep or ("", [None])
     trials = []
     for model, value in itertools.product(models, values):
-        swept = settings_of_model(dataclasses.replace(settings, **{name: value} if name else {}), model, [name])
+        fixed = [name] if name else []
+        swept = settings_of_model(
+            dataclasses.replace(settings, **{name: value} if name else {}), model, [*fixed, *given]
+        )
+        if name and getattr(swept, name) != value:
+            raise ValueError(
+                f"expected models that have every value of --sweep={name}, received {model}, which cannot have {value!r}; leave "
+                "that model or value out"
+            )
         variant = f"{name}={value}" if name else ""
         folder = f"{model}_{name}_{value}" if name else model
         for seed in seeds[:1] if model in BASELINES else seeds:

@@ -16,6 +16,7 @@ from experiments.evaluation.multi_label import format_multi_label_metrics, multi
 from experiments.evaluation.plots import plot_confusion_matrix, plot_label_scores
 from experiments.evaluation.splits import SplitPredictions, make_predict_function, predict_split
 from experiments.figures import picture
+from experiments.runs.identity import data_identity, same_data
 from experiments.runs.run import Run
 from experiments.settings import Settings
 
@@ -74,6 +75,11 @@ def evaluate_run(run_dir: Path, settings: Settings, split: str, output_dir: Path
             f"expected labels that the model knows ({', '.join(labels)}), found {', '.join(unknown)}; choose with --genres"
         )
     catalog = dataclasses.replace(catalog, labels=labels)
+    if run.baseline is not None and split != "test" and same_data(run.data, data_identity(catalog)):
+        print(
+            f"note: {settings.model} is fitted on training and validation, so that its scores of {split} clips are too good; those "
+            f"of validation in {run_dir / 'metrics.json'} are from before"
+        )
     with results.locked():
         results.write_left_out(catalog)
         try:

@@ -77,7 +77,10 @@ def expected_path(name: str) -> Path:
 
 def is_fetched(name: str) -> bool:
     """Returns whether the weights of this name, one of `PRETRAINED`, are in the cache."""
-    return all(expected_path(part).is_file() and _description_path(part).is_file() for part in PRETRAINED[name][1])
+    try:
+        return all(expected_path(part).is_file() and _description_path(part).is_file() for part in PRETRAINED[name][1])
+    except (OSError, RuntimeError):  # a folder that is closed to us, or no home
+        return False
 
 
 def weights_paths(name: str) -> list[Path]:

@@ -93,8 +93,8 @@ def gather(run_dir: Path, max_clips: int | None = None) -> ReportData:
     baseline = run.baseline
     if baseline is not None and not run.path("model.keras").is_file():
         raise ValueError(
-            f"expected the run of a network at {run_dir}, found one of {settings.model}, which has no epochs and no windows "
-            "to show; its scores are in metrics.json"
+            f"expected the run of a network at {run_dir}, found one of {settings.model}, which has no "
+            "network to show; its scores are in metrics.json"
         )
     metrics, history = run.metrics, run.history if baseline is None else None
     _check_scores(metrics, settings, run.path("metrics.json"))

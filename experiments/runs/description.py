@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import importlib.metadata
 import platform
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -70,7 +71,11 @@ def _describe_pretrained(name: str) -> list[dict[str, Any]]:
     """What is known of the weights that a run started from; nothing: it started from nothing."""
     if name in PRETRAINED:
         return [describe_weights(part) for part in PRETRAINED[name][1]] if is_fetched(name) else [_from_registry(name)]
-    return [{"name": name}] if name else []
+    if not name:
+        return []
+    path = Path(name)
+    earlier = Run(path).settings.pretrained_weights if (path / "settings.json").is_file() else ""
+    return [{"name": path.name}, *_describe_pretrained(earlier)]
 
 
 def _from_registry(name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Baselines: features of whole clips and a classifier of scikit-learn's."""
+"""Baselines: features of clips and a classifier of scikit-learn's."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from experiments.runs.run import Run
 from experiments.settings import Settings, fields, require_one_label
 from experiments.training.classifiers import (
     balanced_candidates,
+    check_all_present,
     choose_by_artist,
     fit_baseline,
     logistic_candidates,
@@ -65,7 +66,7 @@ BASELINES: dict[str, Baseline] = {
 
 
 def train_baseline(settings: Settings, output_dir: str | Path) -> dict:
-    """Fits a baseline on training clips and evaluates it on validation and test, as `training.train` does.
+    """Fits a baseline on training clips and evaluates it on validation and test, as `loop.train` does.
 
     A clip is the numbers of its baseline: 140 statistics of its MFCCs, or the mean of a network's embeddings of its windows.
     They are standardised. The hyperparameters, and the temperature that turns decision values into probabilities, are those of
@@ -78,7 +79,7 @@ def train_baseline(settings: Settings, output_dir: str | Path) -> dict:
         settings: of the run; `model` is a name in `BASELINES`.
         output_dir: run directory, new or of the same settings. It receives predictions.csv, metrics.json,
             confusion_matrix.png, failures.csv and baseline.json; on a network's embedding also model.keras, the network
-            with the classifier as its last layer, which gives the same probabilities of whole clips.
+            with the classifier as its last layer, which gives the same probabilities of windows.
 
     Returns:
         The contents of metrics.json.
@@ -132,19 +133,21 @@ def _fit_and_evaluate(
 ) -> dict:
     try:
         begin = time.perf_counter()
-        tracks, windows = {}, {}
+        tracks, windows, means = {}, {}, {}
         cache = EmbeddingCache(features.version, settings.decoder) if settings.cache_embeddings else None
         for split in SPLITS:
             tracks[split], windows[split] = _split_features(features, catalog, split, settings, ledger, cache)
+            means[split] = np.stack([vectors.mean(axis=0) for vectors in windows[split]])
             if split == "training":
+                del windows[split]
                 training_seconds = time.perf_counter() - begin
         truth = {split: np.array(catalog.class_indices(rows)) for split, rows in tracks.items()}
+        check_all_present(truth["training"], len(catalog.labels))
         begin = time.perf_counter()
         baseline = BASELINES[settings.model]
         candidates = baseline.candidates()
         if settings.class_balance != "none":
             candidates = [candidate.set_params(class_weight="balanced") for candidate in candidates]
-        means = {split: np.stack([vectors.mean(axis=0) for vectors in windows[split]]) for split in SPLITS}
         known, named = (
             np.concatenate([values[split] for split in ("training", "validation")]) for values in (means, truth)
         )

@@ -107,7 +107,7 @@ def fit_baseline(
     Raises:
         ValueError: a class has no training clip that could be decoded.
     """
-    _check_all_present(training_truth, num_classes)
+    check_all_present(training_truth, num_classes)
     fitted = []
     for candidate in candidates:
         pipeline = make_pipeline(StandardScaler(), candidate).fit(training_features, training_truth)
@@ -136,7 +136,7 @@ def choose_by_artist(
     Raises:
         ValueError: a class has no clip that could be decoded.
     """
-    _check_all_present(truth, num_classes)
+    check_all_present(truth, num_classes)
     parts = min(_PARTS, len(np.unique(artists)), np.bincount(truth).max())
     held_out = stratified_parts(artists, truth, parts, seed=0) if parts > 1 else []
     # A label whose artists are all in one part cannot be learned from the others.
@@ -158,7 +158,12 @@ def choose_by_artist(
     return FittedBaseline(clone(pipeline).fit(features, truth), temperature)
 
 
-def _check_all_present(truth: np.ndarray, num_classes: int) -> None:
+def check_all_present(truth: np.ndarray, num_classes: int) -> None:
+    """Refuses training clips that lack a label.
+
+    Raises:
+        ValueError: a class has no clip that could be decoded.
+    """
     present = len(np.unique(truth))
     if present < num_classes:
         raise ValueError(

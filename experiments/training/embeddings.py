@@ -9,7 +9,7 @@ import json
 import keras
 import tensorflow as tf
 
-from experiments.builders.backbone import HEAD, backbone_weights, find_own_model, read_own_model
+from experiments.builders.backbone import HEAD, backbone_weights, find_own_model, own_model_name
 from experiments.builders.model import build_front_end
 from experiments.builders.pretrained import load_pretrained
 from experiments.pretrained.cache import PRETRAINED
@@ -18,6 +18,8 @@ from experiments.training.classifiers import FittedBaseline
 from experiments.training.features import ClipFeatures
 from layers.classifier import build_audio_classifier
 from layers.front_ends.registry import FrontEnd
+
+_NETWORKS = ("musicnn", "musicnn_pair")
 
 
 def make_musicnn_features(settings: Settings) -> ClipFeatures:
@@ -30,7 +32,7 @@ def make_musicnn_features(settings: Settings) -> ClipFeatures:
         ValueError: weights are missing or do not fit.
     """
     settings = dataclasses.replace(settings, model=embedding_network(settings.pretrained_weights))
-    model = _build(settings, num_classes=2)
+    model = build_audio_classifier(settings.model, 2, build_front_end(settings))
     load_pretrained(model, settings)
     front_end = build_front_end(settings)
     embed = keras.Model(model.input, model.get_layer("embedding").output)
@@ -58,20 +60,19 @@ def embedding_network(weights: str) -> str:
     """Returns the network that weights are for: that of `PRETRAINED`, or that of a run of ours.
 
     Raises:
-        ValueError: they are those of neither.
+        ValueError: they are not musicnn's.
     """
     if weights in PRETRAINED:
         return PRETRAINED[weights][0]
     own = find_own_model(weights)
-    if own is None:
+    name = own_model_name(own) if own else ""
+    if name not in _NETWORKS:
+        found = f"one of {name}" if name else "none"
         raise ValueError(
-            f"expected {', '.join(PRETRAINED)}, or a run of musicnn at {weights}, found none; check --pretrained_weights"
+            f"expected {', '.join(PRETRAINED)}, or a run of {' or '.join(_NETWORKS)} at {weights}, found {found}; check "
+            "--pretrained_weights"
         )
-    return read_own_model(own).name
-
-
-def _build(settings: Settings, num_classes: int) -> keras.Model:
-    return build_audio_classifier(settings.model, num_classes, build_front_end(settings))
+    return name
 
 
 def _version(front_end: FrontEnd, model: keras.Model, crop_seconds: float) -> str:
