@@ -17,7 +17,7 @@ from experiments.audit.sound import SoundMeasures
 from pipeline.decoding.auto_decoder import find_remark, read_info
 from pipeline.decoding.channels import decode_channels
 from pipeline.decoding.decoder import DecodeError
-from pipeline.storage.clips import clip_size
+from pipeline.storage.clips import clip_size, clip_version
 
 MAX_SECONDS = 120.0  # of a clip are decoded at most: 42 MB in stereo
 _VERSION = f"{sound.VERSION}.{fingerprints.VERSION}"
@@ -25,7 +25,7 @@ _PENDING_PER_WORKER = 4
 _LANDMARK = np.dtype([("hash", "<u4"), ("frame", "<u2")])
 _MEASURES = tuple(field.name for field in dataclasses.fields(SoundMeasures))
 COLUMNS = (
-    *("path", "file_bytes", "version", "sample_rate_hz", "channels", "reason", "remark"),
+    *("path", "file_bytes", "file_version", "version", "sample_rate_hz", "channels", "reason", "remark"),
     *_MEASURES,
     *("first_landmark", "landmarks"),
 )
@@ -39,6 +39,7 @@ class ClipAnalysis:
     Attributes:
         path: as in the catalog.
         file_bytes: size of the file, or of the clip in a shard; 0 where it cannot be read.
+        file_version: time and size of the file, which change with it.
         sample_rate_hz, channels: of the file; 0 where it cannot be opened.
         reason: why it cannot be decoded, or "".
         remark: what to know of it although it can be decoded, or "".
@@ -48,6 +49,7 @@ class ClipAnalysis:
 
     path: str
     file_bytes: int
+    file_version: str
     sample_rate_hz: int = 0
     channels: int = 0
     reason: str = ""
@@ -59,7 +61,7 @@ class ClipAnalysis:
 
 def analyse_clip(path: str) -> ClipAnalysis:
     """Decodes the first `MAX_SECONDS` of a clip, measures its sound and takes its fingerprint."""
-    result = ClipAnalysis(path, _file_bytes(path))
+    result = ClipAnalysis(path, *_state(path))
     try:
         info = read_info(path)
         result = dataclasses.replace(result, sample_rate_hz=info.sample_rate_hz, channels=info.channels)
@@ -87,7 +89,9 @@ def analyse_clips(
     """Analyses clips in parallel, and keeps what each gave in two files of a folder.
 
     clips.csv has a row a clip with `COLUMNS`, fingerprints.bin the landmarks, to which the rows point. Both are appended to
-    as soon as a clip is known. A clip whose file has the size that its row says is not decoded again.
+    as soon as a clip is known. A clip whose file has the time and the size that its row says is not decoded again, unless it
+    could not be: what was in the way may be gone. A table is used up to where it is damaged; clips from there on are decoded
+    again. One with other columns is set aside as clips.csv.old.
 
     Args:
         paths: of the clips.
@@ -99,19 +103,18 @@ def analyse_clips(
     """
     paths = list(dict.fromkeys(paths))
     table, binary = folder / "clips.csv", folder / "fingerprints.bin"
-    known = {
-        path: row for path, row in _read_rows(table, binary).items() if row["file_bytes"] == str(_file_bytes(path))
-    }
-    todo = [path for path in paths if path not in known]
     folder.mkdir(parents=True, exist_ok=True)
+    held_rows = _keep_complete_rows(table, binary)
+    known = {path: held_rows[path] for path in paths if path in held_rows and _is_current(held_rows[path])}
+    todo = [path for path in paths if path not in known]
     with (
         open(table, "a", encoding="utf-8", errors="surrogateescape", newline="") as rows,
         open(binary, "ab") as landmarks,
     ):
-        # A killed run may have left half a line, or half a landmark.
-        rows.write("\r\n" if rows.tell() else ",".join(COLUMNS) + "\r\n")
-        landmarks.write(bytes(-landmarks.tell() % _LANDMARK.itemsize))
+        landmarks.write(bytes(-landmarks.tell() % _LANDMARK.itemsize))  # a killed run may have left half of one
         writer = csv.writer(rows)
+        if not rows.tell():
+            writer.writerow(COLUMNS)
         for clip in progress(_in_parallel(todo), len(todo)):
             row = _as_row(clip, landmarks.tell() // _LANDMARK.itemsize)
             landmarks.write(_as_landmarks(clip).tobytes())
@@ -140,7 +143,7 @@ def _as_landmarks(clip: ClipAnalysis) -> np.ndarray:
 def _as_row(clip: ClipAnalysis, first_landmark: int) -> dict[str, Any]:
     measures = dataclasses.asdict(clip.measures) if clip.measures else dict.fromkeys(_MEASURES, "")
     return {
-        **{name: getattr(clip, name) for name in ("path", "file_bytes")},
+        **{name: getattr(clip, name) for name in ("path", "file_bytes", "file_version")},
         "version": _VERSION,
         **{name: getattr(clip, name) for name in ("sample_rate_hz", "channels", "reason", "remark")},
         **measures,
@@ -154,6 +157,7 @@ def _from_row(row: dict[str, str], held: np.ndarray) -> ClipAnalysis:
     return ClipAnalysis(
         path=row["path"],
         file_bytes=int(row["file_bytes"]),
+        file_version=row["file_version"],
         sample_rate_hz=int(row["sample_rate_hz"]),
         channels=int(row["channels"]),
         reason=row["reason"],
@@ -164,27 +168,63 @@ def _from_row(row: dict[str, str], held: np.ndarray) -> ClipAnalysis:
     )
 
 
-def _read_rows(table: Path, binary: Path) -> dict[str, dict[str, str]]:
-    """Reads the complete rows of this version by path; none if there is no such file."""
-    if not table.is_file() or not binary.is_file():
+def _keep_complete_rows(table: Path, binary: Path) -> dict[str, dict[str, str]]:
+    """Reads the rows of this version by path, and cuts the table off where it is damaged.
+
+    A killed run leaves half a row at the end. If a quote is open there, whatever is appended would become part of its field.
+    """
+    if not table.is_file():
         return {}
-    held = binary.stat().st_size // _LANDMARK.itemsize
+    held = binary.stat().st_size // _LANDMARK.itemsize if binary.is_file() else 0
+    rows: dict[str, dict[str, str]] = {}
+    read, end, line = 0, 0, ""
+
+    def lines(file: Iterable[str]) -> Iterator[str]:
+        nonlocal read, line
+        for line in file:
+            read += len(line.encode("utf-8", "surrogateescape"))
+            yield line
+
     with open(table, encoding="utf-8", errors="surrogateescape", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("version") == _VERSION]
-    return {row["path"]: row for row in rows if _is_complete(row, held)}
+        reader = csv.reader(lines(file))
+        try:
+            if next(reader, None) == list(COLUMNS) and line.endswith("\n"):
+                end = read
+                for fields in reader:
+                    row = dict(zip(COLUMNS, fields, strict=False))
+                    if len(fields) != len(COLUMNS) or not line.endswith("\n") or not _is_sound(row, held):
+                        break
+                    end = read
+                    if row["version"] == _VERSION:
+                        rows[row["path"]] = row
+        except csv.Error:  # a field without end
+            pass
+    if end:
+        os.truncate(table, end)
+    else:
+        table.replace(f"{table}.old")
+        binary.unlink(missing_ok=True)
+    return rows
 
 
-def _is_complete(row: dict[str, str], held: int) -> bool:
-    """Whether a row can be read, which half a line or one of another table cannot."""
+def _is_sound(row: dict[str, str], held: int) -> bool:
+    """Whether a row's fields are what they should be, and its landmarks are there."""
     try:
         _from_row(row, np.empty(0, _LANDMARK))
-        return list(row) == list(COLUMNS) and int(row["first_landmark"]) + int(row["landmarks"]) <= held
-    except (KeyError, TypeError, ValueError):
+        return 0 <= int(row["first_landmark"]) <= held - int(row["landmarks"])
+    except ValueError:
         return False
 
 
-def _file_bytes(path: str) -> int:
+def _is_current(row: dict[str, str]) -> bool:
+    size, version = _state(row["path"])
+    return not row["reason"] and row["file_bytes"] == str(size) and row["file_version"] == version
+
+
+def _state(path: str) -> tuple[int, str]:
+    """Returns the size of a clip in bytes, 0 where it cannot be read, and the time and size of its file."""
     try:
-        return clip_size(path)
+        size = clip_size(path)
     except OSError:
-        return 0
+        size = 0
+    return size, "{}+{}".format(*clip_version(path))

@@ -71,6 +71,11 @@ class Finding:
     split: str = ""
     detail: str = ""
 
+    @property
+    def row(self) -> list[str]:
+        """Its row of audit.csv, in the order of `COLUMNS`."""
+        return [f"{value:.4f}" if isinstance(value, float) else value for value in dataclasses.astuple(self)]
+
 
 def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
     """Sorts findings by kind, and those of a kind from the worst on."""
@@ -80,11 +85,7 @@ def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
 
 def write_findings(path: Path, findings: Sequence[Finding]) -> None:
     """Writes audit.csv, with `COLUMNS`."""
-    rows = (
-        [f"{value:.4f}" if isinstance(value, float) else value for value in dataclasses.astuple(finding)]
-        for finding in findings
-    )
-    write_rows(path, COLUMNS, rows)
+    write_rows(path, COLUMNS, (finding.row for finding in findings))
 
 
 def read_findings(path: Path) -> list[Finding]:

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.ndimage import maximum_filter
 from scipy.signal import get_window, resample_poly
 
-VERSION = 1  # changes whenever an equal clip would get other landmarks
+VERSION = 2  # changes whenever an equal clip would get other landmarks
 RATE_HZ = 8000  # what is below 4 kHz passes every bit rate, and 22.05 kHz
 HOP_SECONDS = 0.032
 _N_FFT, _HOP = 1024, 256  # bins of 7.8 Hz
@@ -62,7 +62,9 @@ def _spectrogram(waveform: np.ndarray) -> np.ndarray:
     window = get_window("hann", _N_FFT).astype(np.float32)
     windows = np.lib.stride_tricks.sliding_window_view(waveform, _N_FFT)[::_HOP][:frames]
     for first in range(0, frames, _BLOCK_FRAMES):
-        spectrum = np.fft.rfft(windows[first : first + _BLOCK_FRAMES] * window, axis=1)
+        block = windows[first : first + _BLOCK_FRAMES] * window
+        # Of float32 NumPy 1 takes the transform in double precision, NumPy 2 in single: kept fingerprints would differ.
+        spectrum = np.fft.rfft(block.astype(np.float64), axis=1)
         power = np.abs(spectrum[:, _LOWEST_BIN:_HIGHEST_BIN]) ** 2
         decibels[first : first + _BLOCK_FRAMES] = 10 * np.log10(power + 1e-12)
     return decibels

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-VERSION = 1  # changes whenever an equal clip would get other measures
+VERSION = 2  # changes whenever an equal clip would get other measures
 _BLOCK_SECONDS = 0.1
 _FLOOR_DB = -200.0  # of silence, whose logarithm is none
 
@@ -234,7 +234,8 @@ def _band_drops(channel: np.ndarray, sample_rate_hz: int) -> list[float]:
     windows = np.lib.stride_tricks.sliding_window_view(channel, length)[:: 2 * length]
     power = np.zeros(length // 2 + 1)
     for first in range(0, len(windows), 256):
-        spectrum = np.fft.rfft(windows[first : first + 256] * np.hanning(length).astype(np.float32), axis=1)
+        block = windows[first : first + 256] * np.hanning(length).astype(np.float32)
+        spectrum = np.fft.rfft(block.astype(np.float64), axis=1)  # in double precision whatever NumPy it is
         power += (spectrum.real**2 + spectrum.imag**2).sum(axis=0)
     frequency = np.fft.rfftfreq(length, 1 / sample_rate_hz)
     spectrum_db = _decibels(power / (len(windows) * length))

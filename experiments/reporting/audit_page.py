@@ -18,13 +18,14 @@ from pipeline.storage.atomic import write_text
 from pipeline.storage.clips import find_record_span
 
 MOST_SUSPECTS = 200  # of a section: nobody listens to more at a sitting, and a player takes memory
+MOST_EMBEDDED_BYTES = 100_000_000  # of sound in the page, as text: browsers hold all of it in memory
 _MOST_BARS = 6
 # Sections of the page: what they look at, their heading and what is chosen in them.
 _SECTIONS = {
     "labels": (
         "Likely wrong labels",
-        "Models that never heard a clip's artist disagree with its label, the surest first. Beside it play clips of which they "
-        "are surest that the label is right.",
+        "Models that were not trained on a clip disagree with its label, the surest first. Beside it play clips of which they are "
+        "surest that the label is right.",
     ),
     "copies": (
         "Copies",
@@ -45,7 +46,9 @@ class Player:
         name: its title, or its file's name.
         artist, label, split: "" where unknown.
         path: as in the catalog.
-        url: of its audio; "" if it cannot be decoded.
+        url: of its audio; "" if there is none here.
+        source: the anchor of the place whose embedded sound it plays too; otherwise "".
+        silence: why it cannot be played, where no finding says it; otherwise "".
     """
 
     anchor: str
@@ -56,6 +59,8 @@ class Player:
     split: str
     path: str
     url: str
+    source: str = ""
+    silence: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,10 +87,7 @@ class Suspect:
     @property
     def rows(self) -> list[list[str]]:
         """The rows of audit.csv, as texts."""
-        return [
-            [f"{value:.4f}" if isinstance(value, float) else str(value) for value in dataclasses.astuple(finding)]
-            for finding in self.findings
-        ]
+        return [finding.row for finding in self.findings]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,22 +109,24 @@ class Section:
 
 
 class _Players:
-    """Makes players, of which the first of each clip has its anchor."""
+    """Makes players, of which the first of each clip has its anchor, and its sound where that is embedded."""
 
     def __init__(self, tracks: pd.DataFrame, folder: Path, undecodable: Iterable[str]) -> None:
         self._rows = {row["path"]: row for row in tracks.to_dict("records")}
-        self._folder, self._undecodable, self._named = folder, set(undecodable), set[str]()
+        self._folder, self._undecodable = folder, set(undecodable)
+        self._first: dict[str, Player] = {}
+        self._embedded_bytes = 0
 
     def player(self, path: str, role: str) -> Player:
+        first = self._first.get(path)
+        if first is not None:
+            is_embedded = bool(first.url) and find_record_span(path) is not None
+            url, source = ("", first.anchor) if is_embedded else (first.url, "")
+            return dataclasses.replace(first, anchor="", role=role, url=url, source=source)
         row = self._rows[path]
-        anchor = clip_anchor(path) if path not in self._named else ""
-        self._named.add(path)
-        url = ""
-        if path not in self._undecodable:
-            # A clip in a record shard has no file of its own to point at.
-            url = relative_url(path, self._folder) if find_record_span(path) is None else embedded_url(path)
-        return Player(
-            anchor,
+        url, silence = ("", "") if path in self._undecodable else self._address(path)
+        self._first[path] = Player(
+            clip_anchor(path),
             role,
             row["title"] or Path(path).name,
             row["artist"],
@@ -130,7 +134,24 @@ class _Players:
             row["split"],
             path,
             url,
+            silence=silence,
         )
+        return self._first[path]
+
+    def _address(self, path: str) -> tuple[str, str]:
+        """Returns the address of a clip's audio, or "" and why there is none."""
+        span = find_record_span(path)
+        if span is None:
+            return relative_url(path, self._folder), ""
+        # A clip in a record shard has no file of its own to point at.
+        if self._embedded_bytes + 4 * span.length / 3 > MOST_EMBEDDED_BYTES:
+            return "", f"No player: this page holds {MOST_EMBEDDED_BYTES / 1e6:.0f} MB of sound already."
+        try:
+            url = embedded_url(path)
+        except OSError as error:
+            return "", f"No player: its shard cannot be read ({error})."
+        self._embedded_bytes += len(url)
+        return url, ""
 
 
 def write_audit_page(audit: Audit, output_dir: Path) -> Path:
@@ -167,7 +188,7 @@ def _section(name: str, audit: Audit, players: _Players) -> Section:
         if KINDS[finding.finding].check == name:
             groups.setdefault((finding.clip, finding.partner), []).append(finding)
     shown = list(groups.items())[:MOST_SUSPECTS]
-    typical = _typical_clips(audit.labels, audit.findings) if audit.labels else {}
+    typical = _typical_clips(audit.labels, audit.findings) if audit.labels and name == "labels" else {}
     suspects = []
     for (clip, partner), findings in shown:
         heard = [players.player(clip, "Suspect" if name == "labels" else "To leave out" if partner else "Suspect")]

@@ -29,20 +29,26 @@ def exclude_clips(catalog: Catalog, table_path: str | Path) -> Catalog:
         The catalog without these clips, with a note; they are in `left_out`, each with its reason.
 
     Raises:
-        CatalogError: the table cannot be read, or names no clip of this data set.
+        CatalogError: the table cannot be read, or names no clip of this data set, or every one.
     """
     table = _read(table_path, "--exclude_csv")
+    found = _find_clips(catalog, table, table_path, "--exclude_csv")
     reasons: dict[int, list[str]] = {}
-    for row, place in _find_clips(catalog, table, table_path, "--exclude_csv"):
+    for row, place in found.places:
         reasons.setdefault(place, []).append(table["finding"].iloc[row] if "finding" in table else "")
     tracks = catalog.tracks
+    if len(reasons) == len(tracks):
+        raise CatalogError(
+            f"expected a table that leaves clips of this data set over in --exclude_csv, received {table_path}, which names all "
+            f"{len(tracks)}; keep only the rows of the clips to leave out, or go on without it by --exclude_csv="
+        )
     left_out = [
-        LeftOut(tracks["path"].iloc[place], _reason(found, table_path)) for place, found in sorted(reasons.items())
+        LeftOut(tracks["path"].iloc[place], _reason(named, table_path)) for place, named in sorted(reasons.items())
     ]
     return dataclasses.replace(
         catalog,
         tracks=tracks.drop(tracks.index[sorted(reasons)]).reset_index(drop=True),
-        notes=(*catalog.notes, f"left out {len(reasons)} clips that {table_path} names"),
+        notes=(*catalog.notes, f"left out {len(reasons)} clips that {table_path} names{found.remark}"),
         left_out=(*catalog.left_out, *left_out),
     )
 
@@ -69,8 +75,9 @@ def relabel_clips(catalog: Catalog, table_path: str | Path) -> Catalog:
             f"{', '.join(table.columns)}); add one"
         )
     table = table[table[column].str.strip() != ""].reset_index(drop=True)
+    found = _find_clips(catalog, table, table_path, "--relabel_csv")
     given: dict[int, str] = {}
-    for row, place in _find_clips(catalog, table, table_path, "--relabel_csv"):
+    for row, place in found.places:
         label = _resolve(table[column].iloc[row].strip(), catalog)
         if given.setdefault(place, label) != label:
             raise CatalogError(
@@ -84,7 +91,10 @@ def relabel_clips(catalog: Catalog, table_path: str | Path) -> Catalog:
     return dataclasses.replace(
         catalog,
         tracks=catalog.tracks.assign(label=pd.Series(labels, index=catalog.tracks.index, dtype=object)),
-        notes=(*catalog.notes, f"{changed} clips have another label by {table_path}, which names {len(given)}"),
+        notes=(
+            *catalog.notes,
+            f"{changed} clips have another label by {table_path}, which names {len(given)}{found.remark}",
+        ),
     )
 
 
@@ -102,26 +112,52 @@ def _read(table_path: str | Path, flag: str) -> pd.DataFrame:
     )
 
 
-def _find_clips(catalog: Catalog, table: pd.DataFrame, table_path: str | Path, flag: str) -> list[tuple[int, int]]:
-    """Returns rows of the table, each with the place of the clip that it names.
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """The clips that a table names.
 
-    Clips are found by path, however it is written; if no path is one of the data set's, which may have moved, by `track_id`.
+    Attributes:
+        places: rows of the table, each with the place of the clip that it names.
+        remark: what to add to a note on the table: how clips were found, and which rows name none; or "".
+    """
+
+    places: list[tuple[int, int]]
+    remark: str
+
+
+def _find_clips(catalog: Catalog, table: pd.DataFrame, table_path: str | Path, flag: str) -> _Found:
+    """Finds the clips that a table names.
+
+    Clips are found by path, however it is written. If no path is one of the data set's, which may have moved, they are found
+    by `track_id` and the name of the file: ids alone may be those of another data set, as many count from 1.
     """
     by_path: dict[str, list[int]] = {}
-    by_id: dict[str, list[int]] = {}
+    by_id: dict[tuple[str, str], list[int]] = {}
     for place, (path, track_id) in enumerate(zip(catalog.tracks["path"], catalog.tracks["track_id"], strict=True)):
         by_path.setdefault(file_key(path), []).append(place)
-        by_id.setdefault(str(track_id), []).append(place)
+        by_id.setdefault((str(track_id), _file_name(path)), []).append(place)
     found = [(row, place) for row, path in enumerate(table["clip"]) for place in by_path.get(file_key(path), ())]
+    remark = ""
     if not found and "track_id" in table:
-        found = [(row, place) for row, name in enumerate(table["track_id"]) for place in by_id.get(name, ())]
+        keys = zip(table["track_id"], map(_file_name, table["clip"]), strict=True)
+        found = [(row, place) for row, key in enumerate(keys) for place in by_id.get(key, ())]
+        remark = ", found by track_id and file name, as it has no path of this data set"
     if not found:
         raise CatalogError(
             f"expected clips of this data set in {table_path}, found none among its {len(table)} rows; the paths of this data "
             f"set are such as {catalog.tracks['path'].iloc[0]!r}. Make the table anew by experiments.audit_data, or go on "
             f"without it by {flag}="
         )
-    return found
+    strays = sorted(set(range(len(table))) - {row for row, _ in found})
+    if strays:
+        names = "name" if len(strays) > 1 else "names"
+        example = table["clip"].iloc[strays[0]]
+        remark += f"; {len(strays)} of its rows {names} no clip of this data set, such as {example!r}"
+    return _Found(found, remark)
+
+
+def _file_name(path: str) -> str:
+    return Path(file_key(path)).name
 
 
 def file_key(path: str) -> str:

@@ -69,6 +69,10 @@
   }
 
   const players = [...document.querySelectorAll("audio")];
+  // Embedded sound stands in the page once, however many places play it.
+  for (const audio of players) {
+    if (audio.dataset.source) audio.src = document.getElementById(audio.dataset.source).querySelector("audio").src;
+  }
   for (const audio of players) {
     audio.addEventListener("play", () => {
       for (const other of players) if (other !== audio) other.pause();

@@ -1,6 +1,7 @@
 """Copies: planted ones are found whatever was done to them, different music is not, and near-quadratic time is not needed."""
 
 import itertools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from experiments.audit import clip_analysis, copies
 from experiments.audit.clip_analysis import analyse_clip, analyse_clips
 from experiments.audit.fingerprints import HOP_SECONDS, fingerprint
 from experiments.audit.pairs import find_pairs
+from experiments.audit.sound import measure_sound
 from pipeline.catalogs.duplicates import find_equal_files
 
 RATE_HZ, SECONDS = 44100, 12.0
@@ -123,14 +125,66 @@ def test_an_interrupted_analysis_goes_on_and_changed_files_are_analysed_again(
     assert analysed == [str(path) for path in paths[3:]]
     paths[2].write_bytes(b"no audio any more")
     analysed.clear()
-    again = analyse_clips(map(str, paths), tmp_path / "out")
-    assert analysed == [str(paths[2])] and again[2].reason == "not recognised as audio"
+    for _ in range(2):  # what could not be decoded is tried again
+        analysed.clear()
+        again = analyse_clips(map(str, paths), tmp_path / "out")
+        assert analysed == [str(paths[2])] and again[2].reason == "not recognised as audio"
     for clip, path, first in zip(again, paths, results, strict=True):
         if path != paths[2]:
             expected = analyse_clip(str(path))
             assert clip.measures == first.measures == expected.measures
             np.testing.assert_array_equal(clip.hashes, expected.hashes)
             np.testing.assert_array_equal(clip.frames, expected.frames)
+    contents, other = paths[5].read_bytes(), paths[4].read_bytes()
+    status = paths[5].stat()
+    changed = (other * 9)[: len(contents)]  # another clip of the same size
+    assert changed != contents
+    paths[5].write_bytes(changed)
+    os.utime(paths[5], ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+    analysed.clear()
+    analyse_clips(map(str, paths), tmp_path / "out")
+    assert analysed == [str(paths[2]), str(paths[5])]
+
+
+@pytest.mark.parametrize("damage", ["open quote", "no number", "field without end", "landmarks lost", "older columns"])
+def test_a_damaged_table_is_used_up_to_its_damage(damage, clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    paths = [str(path) for path in clips[:3]]
+    first = analyse_clips(paths, tmp_path)
+    table, binary = tmp_path / "clips.csv", tmp_path / "fingerprints.bin"
+    lines = table.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 4
+    if damage == "open quote":
+        lines[3] = b'"' + lines[3][:20]
+    elif damage == "no number":
+        lines[2] = lines[2].replace(b",2,", b",two,")
+    elif damage == "field without end":
+        lines[2] = b'"' + b"x" * 200_000 + b"\r\n"
+    elif damage == "landmarks lost":
+        binary.write_bytes(binary.read_bytes()[: 6 * (len(first[0].hashes) + 1)])
+    else:
+        lines[0] = lines[0].replace(b"file_version,", b"")
+    table.write_bytes(b"".join(lines))
+    analysed: list[str] = []
+    monkeypatch.setattr(clip_analysis, "analyse_clip", lambda path: analysed.append(path) or analyse_clip(path))
+    left = {"open quote": 2, "older columns": 0}.get(damage, 1)
+    for expected in (paths[left:], []):  # and what is appended can be read the next time
+        analysed.clear()
+        again = analyse_clips(paths, tmp_path)
+        assert analysed == expected
+        for clip, before in zip(again, first, strict=True):
+            assert clip.measures == before.measures and clip.file_version == before.file_version
+            np.testing.assert_array_equal(clip.hashes, before.hashes)
+            np.testing.assert_array_equal(clip.frames, before.frames)
+    assert (tmp_path / "clips.csv.old").is_file() == (damage == "older columns")
+
+
+def test_fingerprints_are_the_same_whatever_precision_numpy_takes(monkeypatch: pytest.MonkeyPatch):
+    """NumPy 1 takes the transform of float32 in double precision, NumPy 2 in single."""
+    rfft, seen = np.fft.rfft, []
+    monkeypatch.setattr(np.fft, "rfft", lambda x, **more: seen.append(x.dtype) or rfft(x, **more))
+    fingerprint(tune(3.0, RATE_HZ, seed=0)[:, 0], RATE_HZ)
+    measures = measure_sound(tune(3.0, RATE_HZ, seed=0).astype(np.float32), RATE_HZ, 3.0)
+    assert measures.seconds == pytest.approx(3, abs=0.1) and set(seen) == {np.dtype(np.float64)}
 
 
 def test_the_clip_of_a_pair_is_the_one_to_leave_out(analysed, planted, music, tmp_path: Path):

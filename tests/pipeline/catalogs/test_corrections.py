@@ -38,16 +38,35 @@ def test_the_clips_that_a_table_names_leave_with_their_reasons(tmp_path: Path):
         ("/music/1.mp3", f"copy, leak, says {table}"),
         ("/music/3.mp3", f"silent, says {table}"),
     ]
-    assert kept.notes == (f"left out 2 clips that {table} names",)
+    stray = "; 1 of its rows names no clip of this data set, such as '/elsewhere/2.mp3'"
+    assert kept.notes == (f"left out 2 clips that {table} names{stray}",)
 
 
 def test_clips_of_a_data_set_that_has_moved_are_found_by_their_ids(tmp_path: Path):
     table = write(tmp_path / "x.csv", "clip,track_id", "/music/1.mp3,id1")
-    assert exclude_clips(catalog_of(folder="/moved"), table).tracks["track_id"].tolist() == ["id0", "id2", "id3"]
+    moved = exclude_clips(catalog_of(folder="/moved"), table)
+    assert moved.tracks["track_id"].tolist() == ["id0", "id2", "id3"]
+    assert moved.notes == (
+        f"left out 1 clips that {table} names, found by track_id and file name, as it has no path of this data set",
+    )
     shard = "/r/records-00000-of-00001.tfrecord#0+1+2:/music/1.mp3"
     packed = catalog_of()
     packed = packed.__class__(packed.tracks.assign(path=[shard, *packed.tracks["path"][[0, 2, 3]]]), packed.labels)
     assert exclude_clips(packed, table).tracks["path"].tolist() == packed.tracks["path"].tolist()[1:]
+
+
+def test_ids_of_another_data_set_name_no_clip(tmp_path: Path):
+    """Many data sets count their clips alike; the same id and another file is another clip."""
+    rows = ["clip,track_id,label", "/theirs/song.mp3,id0,Jazz", "/theirs/2.mp3,id1,Jazz"]
+    for correct in (exclude_clips, relabel_clips):
+        with pytest.raises(CatalogError, match="found none among its 2 rows"):
+            correct(catalog_of(), write(tmp_path / "theirs.csv", *rows))
+    table = write(tmp_path / "mixed.csv", *rows, "/theirs/0.mp3,id0,Jazz")
+    relabelled = relabel_clips(catalog_of(), table)
+    assert relabelled.tracks["label"].tolist() == ["Jazz", "Rock", "Jazz", "Jazz"]
+    assert relabelled.notes[0].endswith(
+        "no path of this data set; 2 of its rows name no clip of this data set, such as '/theirs/song.mp3'"
+    )
 
 
 def test_labels_are_replaced_and_counted(tmp_path: Path):
@@ -69,6 +88,11 @@ def test_labels_are_replaced_and_counted(tmp_path: Path):
     ("correct", "rows", "message"),
     [
         (exclude_clips, ["clip", "/other/9.mp3"], r"found none among its 1 rows; .*'/music/0.mp3'.*--exclude_csv="),
+        (
+            exclude_clips,
+            ["clip", *(f"/music/{i}.mp3" for i in (0, 1, 2, 3, 0))],
+            "leaves clips of this data set over in --exclude_csv, received .*table.csv, which names all 4; keep only",
+        ),
         (exclude_clips, ["file", "/music/0.mp3"], "expected a column clip or path .*its columns: file"),
         (relabel_clips, ["clip", "/music/0.mp3"], "expected a column likely_label or label"),
         (relabel_clips, ["clip,label", "/music/0.mp3,Folk"], "expected a known label, received 'Folk'; choose from: "),
