@@ -37,8 +37,10 @@ def clips_to_check(run: Run) -> pd.DataFrame:
     Raises:
         ValueError: there are none.
     """
-    table, source = run.predictions(("path", "split", "predicted")), run.path("predictions.csv")
-    if run.baseline is not None:
+    baseline = run.baseline
+    needed = ("path", "predicted") if baseline is None else ("path", "predicted", "split")
+    table, source = run.predictions(needed), run.path("predictions.csv")
+    if baseline is not None:
         table = table[table["split"] == "test"]
     table = table[["path", "predicted", *_probability_columns(table)]].drop_duplicates("path")
     there = table[[clip_exists(clip) for clip in table["path"]]]

@@ -316,7 +316,10 @@ def test_too_many_failures_stop_the_run_and_are_written_down(settings, small_fma
         ({"model": "sample_cnn", "frontend": "pcen"}, "takes the waveform itself, received pcen; leave it out"),
         ({"frontend": "leaf", "crop_seconds": 0.02}, r"at least [0-9]+ samples, received 160"),
         ({"frontend": "pcen", "scaling": "unit"}, "'standardized', 'raw'"),
-        ({"pretrained_weights": "x.h5"}, "received 'cnn2d_bn'; leave --pretrained_weights out"),
+        (
+            {"pretrained_weights": "x.h5"},
+            "at x.h5 to load into cnn2d_bn, found none; check --pretrained_weights, or leave it out",
+        ),
         ({"genres": ("Rock",)}, "at least 2 labels"),
         ({"genres": ("Rock", "Hip Hop")}, "received 'Hip Hop'; choose from: Hip-Hop"),
         ({"data_dir": ""}, "--data_dir"),

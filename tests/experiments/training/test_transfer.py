@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from support.places import ROOT
 from support.small_run import SMALL_RUN
+from tensorflow.python.framework import config
 
 from experiments.builders.backbone import backbone_weights
 from experiments.evaluation import evaluation
@@ -46,6 +47,14 @@ def test_a_frozen_backbone_is_that_of_the_earlier_run(settings, small_run, tmp_p
     assert (model.get_layer("logits").bias.numpy() != 0).all()
 
 
+@pytest.fixture
+def _determinism_ends():
+    """A deterministic run changes its process, and so the tests after it: XLA is then refused."""
+    yield
+    config.disable_op_determinism()
+
+
+@pytest.mark.usefixtures("_determinism_ends")
 def test_a_continued_transfer_is_an_uninterrupted_one(settings, tmp_path: Path):
     own = replace(settings, freeze="2", backbone_learning_rate=1e-4, deterministic=True)
     training.train(own, tmp_path / "parts")
