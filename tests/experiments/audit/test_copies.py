@@ -225,8 +225,8 @@ def test_equal_files_are_found_by_their_bytes(tmp_path: Path):
 
 @pytest.mark.slow
 def test_planted_copies_of_real_music_are_found(tmp_path: Path):
-    """24 copies of every kind among 126 clips, as experiments/README.md counts them."""
-    real = sorted(shared("real_music").glob("fma_small/*/*.mp3"))
+    """24 copies of every kind among every second clip; experiments/README.md counts them among all."""
+    real = sorted(shared("real_music").glob("fma_small/*/*.mp3"))[::2]
     chosen = np.random.default_rng(0).permutation(len(real))[:24]
     kinds = itertools.cycle([*COPIES.values(), None])
     truth = {}
