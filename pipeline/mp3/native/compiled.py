@@ -62,7 +62,7 @@ def announce_compiling() -> None:
     """Says, before the first kernel is called, that it will be compiled, unless the cache holds it."""
     folder = _writable_cache_folder()
     if folder is not None and not any(Path(folder).glob("**/*.nbi")):
-        _logger.warning("Compiling the MP3 decoder, once on this machine (about 15 s)")
+        _logger.warning("Compiling the MP3 decoder, once on this machine (about 17 s)")
 
 
 @functools.cache
