@@ -9,6 +9,7 @@ from support.small_run import SMALL_RUN
 from support.tensorflow_io import HAS_TENSORFLOW_IO
 
 from experiments.keras_settings import use_own_keras_settings
+from pipeline.decoding.native_decoder import compile_kernels
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -29,6 +30,12 @@ def _no_fetched_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MELSTREAM_WEIGHTS", str(tmp_path_factory.mktemp("weights")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_kernels() -> None:
+    """No script whose output a test looks at announces that it compiles, as the first after a change of a kernel would."""
+    compile_kernels()
 
 
 @pytest.fixture(scope="session")
