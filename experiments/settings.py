@@ -17,13 +17,8 @@ from pipeline.windows import MAX_CROP_SECONDS
 MAX_EPOCHS = 1_000_000
 _MAX_RATE_HZ = 384_000  # the highest that audio hardware uses
 _MAX_DB = 200  # more than between the quietest and the loudest sound that 24 bits hold
-FRONT_ENDS = (
-    "log_mel",
-    "trainable_mel",
-    "pcen",
-    "leaf",
-    "musicnn_mel",
-)  # as in `layers.front_ends.registry`, which loads TensorFlow
+# As in `layers.front_ends.registry`, which loads TensorFlow.
+FRONT_ENDS = ("log_mel", "trainable_mel", "pcen", "leaf", "musicnn_mel")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,8 +114,8 @@ class Settings:
         "training",
         "What to start from instead of random weights; the last dense layer is always new. The directory of a run with the same "
         "--model and features, of any labels, or its model.keras; musicnn_msd or musicnn_mtt for musicnn, musicnn_both for "
-        "musicnn_pair, any of them for musicnn_logistic (default musicnn_both), which fetch_weights fetches; efficientnetv2_b0, convnext_tiny: a file of keras.applications' weights "
-        "(.weights.h5, .h5, .keras).",
+        "musicnn_pair, any of them for musicnn_logistic (default musicnn_both), which fetch_weights fetches; efficientnetv2_b0, "
+        "convnext_tiny: a file of keras.applications' weights (.weights.h5, .h5, .keras).",
         is_path=True,
     )
     freeze: str = setting(

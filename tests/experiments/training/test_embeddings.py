@@ -161,6 +161,9 @@ def test_it_is_reported_and_exported(run, tmp_path: Path):
     got = classifier.classify_track(tf.constant(waveform), tf.constant(16000))["probabilities"]
     expected = row.filter(like="probability_").to_numpy(float)
     np.testing.assert_allclose(got, expected, atol=1e-5)
+    # Converters take what is no weight of a layer for an input.
+    constants = {layer.name for layer in run.model().layers if isinstance(layer, keras.layers.Normalization)}
+    assert not constants and run.model().get_layer("standardize").weights
     assert classifier.crop_samples == 48000 and describe_run(run, classifier.model)["network"] == "musicnn_logistic"
 
 
